@@ -31,7 +31,7 @@
 #define PID_UNKNOWN    ((pid_t)-1)
 
 /* A briq_lock_owner() elsewhere may hold a shared lock for the length of two system calls. */
-#define TAKE_ATTEMPTS 100
+#define TAKE_ATTEMPTS 20
 
 /* Whose lock is looked for: on which file, and of which kind. */
 struct wanted {
