@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/loop.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +24,7 @@
 #include "common/base/prng.h"
 #include "common/device/device.h"
 #include "tests/lib/child.h"
+#include "tests/lib/loop.h"
 #include "tests/lib/temp_dir.h"
 
 #define BUFFER_BYTES (256u << 10)
@@ -591,26 +590,6 @@ static void direct_works_where_the_kernel_tells_no_alignment(void **state)
 /* ---- block devices ----------------------------------------------------------------------------
  */
 
-/* A loop device over a file of the test; -1 when this user or machine has none. */
-static int attach_loop(const char *backing, char name[32])
-{
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int file = open(backing, O_RDWR | O_CLOEXEC), loop = -1;
-    for (int i = 0; control >= 0 && i < 16 && loop < 0; i++) {
-        int number = ioctl(control, LOOP_CTL_GET_FREE);
-        snprintf(name, 32, "/dev/loop%d", number);
-        loop = open(name, O_RDWR | O_CLOEXEC);
-        if (loop >= 0 && ioctl(loop, LOOP_SET_FD, file) < 0) { /* somebody was faster */
-            close(loop);
-            loop = -1;
-        }
-    }
-    if (control >= 0)
-        close(control);
-    close(file);
-    return loop;
-}
-
 static void use_block_device(struct fixture *f, const char *name, unsigned flags)
 {
     struct briq_device *dev = open_or_die(name, flags);
@@ -646,16 +625,15 @@ static void a_block_device_is_opened_as_it_is(void **state)
     struct briq_device *dev = create(f);
     assert_int_equal(briq_device_reserve(dev, 0, 1 << 20), 0);
     briq_device_close(dev);
-    char name[32];
-    int loop = attach_loop(f->path.text, name);
+    char name[TEST_LOOP_NAME_MAX];
+    int loop = test_loop_open(f->path.text, name);
     if (loop < 0)
         skip();
 
     use_block_device(f, name, 0);
     use_block_device(f, name, BRIQ_FILE_CREATE); /* nothing to create: it is there */
     use_block_device(f, name, BRIQ_FILE_DIRECT);
-    assert_int_equal(ioctl(loop, LOOP_CLR_FD), 0);
-    close(loop);
+    test_loop_close(loop);
 }
 
 int main(int argc, char **argv)

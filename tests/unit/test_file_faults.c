@@ -25,6 +25,7 @@
 #include "common/base/prng.h"
 #include "common/device/device.h"
 #include "common/device/lock.h"
+#include "tests/lib/loop.h"
 #include "tests/lib/temp_dir.h"
 
 #define BUFFER_BYTES (128u << 10)
@@ -36,8 +37,10 @@ static struct {
     bool interrupt;       /* every other call is interrupted before it did anything */
     unsigned sync_faults; /* so many fdatasync answer sync_error */
     int sync_error;
-    unsigned lock_faults; /* so many flock find somebody else's lock */
-    bool no_direct;       /* as a file system without direct I/O: the file is made, then refused */
+    unsigned lock_faults;   /* so many flock find somebody else's lock */
+    unsigned release_after; /* at the so many-th flock, release_fd is closed before */
+    int release_fd;
+    bool no_direct; /* as a file system without direct I/O: the file is made, then refused */
     unsigned calls, interrupts, cuts;
 } faults;
 
@@ -94,6 +97,8 @@ int flock(int fd, int operation)
 {
     if (interrupted())
         return -1;
+    if (faults.release_after > 0 && --faults.release_after == 0)
+        close(faults.release_fd);
     if (faults.lock_faults > 0) {
         faults.lock_faults--;
         errno = EWOULDBLOCK;
@@ -258,6 +263,38 @@ static void a_lock_held_for_an_instant_is_waited_out(void **state)
     briq_device_close(dev);
 }
 
+/* What udev does after a writer closed the device: a writer waits for it, not for another writer.
+ */
+static void a_writer_of_a_block_device_waits_for_readers(void **state)
+{
+    struct fixture *f = *state;
+    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    assert_int_equal(ftruncate(dev->fd, 1 << 20), 0);
+    briq_device_close(dev);
+    char name[TEST_LOOP_NAME_MAX];
+    int loop = test_loop_open(f->path.text, name);
+    if (loop < 0)
+        skip();
+
+    struct briq_error err = {.text = ""};
+    faults.release_fd = open(name, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(flock(faults.release_fd, LOCK_SH), 0);
+    faults.release_after = 3;
+    assert_int_equal(briq_file_open(name, 0, &err, &dev), 0);
+    assert_int_equal(faults.release_after, 0);
+    briq_device_close(dev);
+
+    int writer = open(name, O_RDWR | O_CLOEXEC);
+    assert_int_equal(flock(writer, LOCK_EX), 0);
+    faults.release_fd = writer;
+    faults.release_after = 2;
+    assert_int_equal(briq_file_open(name, 0, &err, &dev), -EBUSY);
+    assert_int_equal(faults.release_after, 1); /* asked once */
+    faults.release_after = 0;
+    close(writer);
+    test_loop_close(loop);
+}
+
 /* In another container or on another host, and so not to be found in /proc. */
 static void a_holder_that_cannot_be_seen_is_unknown(void **state)
 {
@@ -308,6 +345,7 @@ int main(int argc, char **argv)
         TEST(interrupted_transfers_are_repeated),
         TEST(an_interrupted_flush_is_repeated_and_a_failed_one_is_not),
         TEST(a_lock_held_for_an_instant_is_waited_out),
+        TEST(a_writer_of_a_block_device_waits_for_readers),
         TEST(a_holder_that_cannot_be_seen_is_unknown),
         TEST(no_file_is_left_where_direct_is_unsupported),
     };
