@@ -20,11 +20,14 @@ void briq_waitq_fini(struct briq_waitq *q)
 bool briq_waitq_wait(struct briq_waitq *q, struct briq_waiter *waiter, uint64_t ticket)
 {
     pthread_mutex_lock(&q->lock);
+    /* First be counted, then look: a waker moves the ticket first and then looks at the count, so
+     * one of the two sees the other. */
+    atomic_fetch_add(&q->count, 1);
     bool fresh = atomic_load(&q->ticket) == ticket;
-    if (fresh) {
+    if (fresh)
         briq_list_push_back(&q->waiting, &waiter->node);
-        atomic_fetch_add(&q->count, 1);
-    }
+    else
+        atomic_fetch_sub(&q->count, 1);
     pthread_mutex_unlock(&q->lock);
     return fresh;
 }
