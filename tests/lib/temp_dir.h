@@ -2,8 +2,9 @@
 /*
  * temp_dir.h - a private directory for one test, gone with all its files when the test ends.
  *
- * It lies below $BRIQ_TEST_DIR, else $TMPDIR, else /tmp, unless the test asks for memory: then it is
- * on /dev/shm where there is one, which spares the disk of the machine tens of thousands of flushes.
+ * It lies below $BRIQ_TEST_DIR, else $TMPDIR, else /tmp, unless the test asks for memory: then it
+ * is on /dev/shm where there is one, which spares the disk of the machine tens of thousands of
+ * flushes.
  */
 #ifndef BRIQ_TESTS_LIB_TEMP_DIR_H
 #define BRIQ_TESTS_LIB_TEMP_DIR_H
@@ -33,7 +34,8 @@ void test_dir_open_below(struct test_dir *dir, const char *base);
 /* Removes the directory and everything in it. A zeroed or closed one is accepted. */
 void test_dir_close(struct test_dir *dir);
 
-/* Removes what is in the directory, and keeps the directory. Returns the number of files removed. */
+/* Removes what is in the directory, and keeps the directory. Returns the number of files removed.
+ */
 unsigned test_dir_empty(const struct test_dir *dir);
 
 struct test_path {
