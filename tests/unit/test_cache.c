@@ -324,10 +324,10 @@ static void a_size_that_cannot_be_is_refused(void **state)
  * recently used. The mix is that of a volume with 12 times as many sectors as the cache holds:
  * most requests follow Zipf's law, and beside them something reads the volume from end to end.
  */
-#define MIX_SECTORS  24000u
-#define MIX_CACHE    (8 * MIB)
-#define MIX_REQUESTS 300000u
-#define MIX_WARM_UP  60000u
+#define MIX_SECTORS  12000u
+#define MIX_CACHE    (4 * MIB)
+#define MIX_REQUESTS 150000u
+#define MIX_WARM_UP  30000u
 
 struct mix {
     struct briq_prng prng;

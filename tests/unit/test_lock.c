@@ -220,15 +220,22 @@ static void a_second_opening_in_the_same_process_is_told_so(void **state)
     briq_device_close(dev);
 }
 
+/* Becomes another user, who can reach the file in the working directory and nothing above it. */
+static void become_nobody(const struct fixture *f)
+{
+    assert(chdir(f->dir.path) == 0 && chmod(".", 0711) == 0);
+    assert(setresuid(NOBODY, NOBODY, NOBODY) == 0);
+}
+
 /* The holder's descriptors are hidden from another user; its record and its name are not. */
 static void look_as_nobody(void *arg)
 {
     struct fixture *f = ((void **)arg)[0];
     pid_t holder = *(pid_t *)((void **)arg)[1], pid = 0;
     char name[BRIQ_LOCK_NAME_MAX];
-    assert(chmod(f->dir.path, 0711) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    become_nobody(f);
 
-    int r = briq_lock_owner(f->path.text, &pid, name);
+    int r = briq_lock_owner("disk.briq", &pid, name);
     assert(r == 0);
     assert(pid == holder);
     assert(strcmp(name, HOLDER_NAME) == 0);
@@ -242,12 +249,12 @@ static void look_at_daemon_as_nobody(void *arg)
     struct briq_device *dev = NULL;
     pid_t pid = 0;
     char name[BRIQ_LOCK_NAME_MAX];
-    assert(chmod(f->dir.path, 0711) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0);
+    become_nobody(f);
 
-    int r = briq_lock_owner(f->path.text, &pid, name);
+    int r = briq_lock_owner("disk.briq", &pid, name);
     assert(r == 0);
     assert(pid == -1 && name[0] == '\0');
-    r = briq_file_open(f->path.text, BRIQ_FILE_READ_ONLY, &err, &dev);
+    r = briq_file_open("disk.briq", BRIQ_FILE_READ_ONLY, &err, &dev);
     assert(r == -EBUSY);
     assert(strstr(err.text, "disk.briq: in use by a process that cannot be seen from here") !=
            NULL);
