@@ -120,7 +120,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit man
+all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
 
 tests: all $(TEST_PROGRAMS)
 
@@ -187,6 +187,10 @@ $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
 	@mkdir -p $(@D)
 	@ln -sf $(CURDIR)/$< $@
+
+$(B)/nbdkit-preload.so: tests/lib/preload/nbdkit_preload.c $(B)/flags
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
 -include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
 
