@@ -78,9 +78,9 @@ start_nbdkit() {
 
 # Opens for reading and writing: opening cannot block then, and `read` gives up with the process.
 wait_ready() {
-    local line fd
+    local fd
     exec {fd}<>"$1"
-    until read -r -t 0.2 -u "$fd" line; do
+    until read -r -t 0.2 -u "$fd" _; do
         kill -0 "$2" 2>/dev/null || return 1
     done
     exec {fd}>&-

@@ -2,8 +2,8 @@
 /*
  * nbdkit_preload.c - what nbdkit needs to run a plugin that was built with a sanitizer.
  *
- * Only the plugin is instrumented, so the sanitizer's library is preloaded into nbdkit, and this one
- * beside it, which mends two things that the preloading breaks.
+ * Only the plugin is instrumented, so the sanitizer's library is preloaded into nbdkit, and this
+ * one beside it, which mends two things that the preloading breaks.
  */
 #include <locale.h>
 #include <stdlib.h>
