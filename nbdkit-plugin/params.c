@@ -39,16 +39,16 @@ static int parse_cache(struct briq_params *params, const char *value)
     return 1;
 }
 
+/* Not nbdkit_parse_unsigned(): it says "empty string" of a word that is no number. */
 static int parse_number(const char *key, const char *value, unsigned max, unsigned *ret_number)
 {
-    unsigned number;
-    if (nbdkit_parse_unsigned(key, value, &number) == -1)
-        return -1;
-    if (number < 1 || number > max) {
-        nbdkit_error("%s=%s: must be from 1 to %u", key, value, max);
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || number < 1 || number > max) {
+        nbdkit_error("%s=%s: must be a number from 1 to %u", key, value, max);
         return -1;
     }
-    *ret_number = number;
+    *ret_number = (unsigned)number;
     return 1;
 }
 
