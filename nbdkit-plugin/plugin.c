@@ -183,6 +183,12 @@ static int plugin_can_write(void *handle)
     return !briq_store_read_only(store_of(handle));
 }
 
+/* A volume that takes no writes has nothing to flush. */
+static int plugin_can_flush(void *handle)
+{
+    return plugin_can_write(handle);
+}
+
 static int plugin_can_multi_conn(void *handle)
 {
     (void)handle;
@@ -280,6 +286,7 @@ static struct nbdkit_plugin plugin = {
     .get_size = plugin_get_size,
     .block_size = plugin_block_size,
     .can_write = plugin_can_write,
+    .can_flush = plugin_can_flush,
     .can_multi_conn = plugin_can_multi_conn,
     .can_fua = plugin_can_fua,
     .can_fast_zero = plugin_can_fast_zero,

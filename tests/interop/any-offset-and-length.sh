@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Reads, writes, zeroes and trims of any offset and length do what they would to an array of bytes.
+# Reads, writes, zeroes, trims and cache hints of any offset and length do what they would to an array
+# of bytes.
 
 # shellcheck source=tests/lib/frontend.sh
 source "$BRIQ_SOURCE/tests/lib/frontend.sh"
@@ -51,11 +52,15 @@ def read(offset, length):
     got = h.pread(length, offset)
     assert got == model[offset:offset + length], f"[{offset}, +{length}) differs"
 
+def cache(offset, length):
+    """A hint: it must succeed and change nothing."""
+    h.cache(length, offset)
+
 def everything():
     assert h.pread(size, 0) == model, "the whole volume differs"
 
 for step in range(3000):
-    operation = rng.choice((write, write, write, zero, trim, read, read))
+    operation = rng.choice((write, write, write, zero, trim, read, read, cache))
     offset, length = draw()
     try:
         operation(offset, length)

@@ -18,7 +18,7 @@ source "$BRIQ_SOURCE/tests/lib/functions.sh"
 source "$BRIQ_SOURCE/tests/lib/data.sh"
 
 BRIQ_FRONTEND=${BRIQ_FRONTEND:-nbdkit}
-requires test -x "$(command -v briq)"
+command -v briq >/dev/null || fail "there is no briq: run this through ./run, after make"
 # shellcheck disable=SC2034 # for the tests
 uri=
 server_pid=
