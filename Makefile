@@ -36,7 +36,7 @@ VERSION := 0.1.0
 
 SAN ?=
 COV ?=
-FLAVOUR := $(SAN)$(if $(COV),cov)
+FLAVOUR := $(if $(COV),cov,$(SAN))
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
 ifneq ($(filter-out address thread,$(SAN)),)
@@ -171,6 +171,7 @@ $(BRIQ): $(call objects,$(CLI_SRC)) $(LIB)
 # The plugin exports plugin_init and nothing else; nbdkit itself provides what it leaves undefined.
 $(PLUGIN): $(call objects,$(PLUGIN_SRC)) $(LIB) nbdkit-plugin/plugin.syms
 	$(call link,-shared -Wl$(comma)--version-script=nbdkit-plugin/plugin.syms)
+	@! nm -u $@ | grep -w 'U briq_.*' || { rm $@; echo "$@: undefined symbols" >&2; exit 1; }
 comma := ,
 
 $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
