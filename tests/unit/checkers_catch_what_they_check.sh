@@ -101,3 +101,9 @@ expect_failure 2 run_cases --only nothing "$cases"/*.sh
 expect_match "message" "$said" "*no test is named nothing*"
 run_cases --only 'pass*' "$cases"/*.sh >"$tmp/out"
 expect_equal "sum" "$(tail -n 1 "$tmp/out")" "1 passed, 0 failed"
+
+# ---- links
+
+printf '[a](page.md) [b](https://example.org/x) [c](gone.md#part)\n' >"$tmp/page.md"
+expect_failure 1 "$source_dir/scripts/check-links" "$tmp/page.md"
+expect_equal "message" "$said" "$tmp/page.md: links to gone.md#part, which is not there"
