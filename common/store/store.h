@@ -217,7 +217,7 @@ enum briq_step {
 };
 
 /* Private progress of an operation; its layout is no business of the caller. */
-#define BRIQ_OP_PRIVATE_BYTES 320
+#define BRIQ_OP_PRIVATE_BYTES 384
 struct briq_op_private {
     uint64_t opaque[BRIQ_OP_PRIVATE_BYTES / 8];
 };
