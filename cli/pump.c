@@ -192,7 +192,7 @@ static int take_next(struct worker *w, struct piece *piece)
     int r = pump->source->ops->next(pump->source, w->buffer, pump->buffer_bytes, &len, &w->err);
     if (r == 0)
         r = check_limit(w, pump->plan_pos + len);
-    if (r == 0 && len > 0 && pump->sink->ops->grow != NULL)
+    if (r == 0 && len > 0 && pump->options->limit_bytes == 0)
         r = pump->sink->ops->grow(pump->sink, pump->plan_pos + len, &w->err);
     if (r < 0)
         return r;
@@ -370,9 +370,9 @@ static void run_workers(struct pump *pump, struct worker *workers)
     }
 }
 
-static uint64_t buffer_size(const struct briq_source *source, const struct briq_sink *sink)
+static uint64_t buffer_size(const struct briq_source *source, uint64_t limit_bytes)
 {
-    bool growing = source->ops->next != NULL && sink->ops->grow != NULL;
+    bool growing = source->ops->next != NULL && limit_bytes == 0;
     return growing ? GROW_PIECE_BYTES : PIECE_BYTES;
 }
 
@@ -386,7 +386,7 @@ int briq_pump(struct briq_source *source, struct briq_sink *sink,
         .source = source,
         .sink = sink,
         .options = options,
-        .buffer_bytes = buffer_size(source, sink),
+        .buffer_bytes = buffer_size(source, options->limit_bytes),
         .plan = PTHREAD_MUTEX_INITIALIZER,
         .turn = PTHREAD_MUTEX_INITIALIZER,
         .turn_changed = PTHREAD_COND_INITIALIZER,

@@ -18,8 +18,9 @@
 #define BRIQ_PUMP_THREADS_MAX 64
 
 struct briq_pump_options {
-    unsigned threads;     /* 1 .. BRIQ_PUMP_THREADS_MAX */
-    uint64_t limit_bytes; /* a stream longer than this is an error; 0: no limit */
+    unsigned threads; /* 1 .. BRIQ_PUMP_THREADS_MAX */
+    /* Of a stream: a longer one is an error. 0: the sink grows as the stream turns out. */
+    uint64_t limit_bytes;
     const struct briq_cancel *cancel;
     struct briq_progress *progress;
 };

@@ -21,9 +21,11 @@ static int open_pipe(const char *name, struct briq_error *err, struct briq_sink 
     return r;
 }
 
-static bool is_stream(const char *name)
+bool briq_sink_is_stream(const char *name)
 {
     struct stat st;
+    if (strcmp(name, "-") == 0)
+        return true;
     return stat(name, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
@@ -31,17 +33,17 @@ int briq_sink_open(const char *name, const struct briq_sink_options *options,
                    const struct briq_cancel *cancel, struct briq_error *err, struct briq_sink **ret)
 {
     bool raw = options->format == NULL || strcmp(options->format, "raw") == 0;
-    bool standard_output = strcmp(name, "-") == 0, uri = briq_remote_is_uri(name);
-    if (!raw && (standard_output || uri || is_stream(name)))
+    bool uri = briq_remote_is_uri(name);
+    if (!raw && (uri || briq_sink_is_stream(name)))
         return briq_error_set(err, -EINVAL, "%s: only a file can be written as %s", name,
                               options->format);
-    if (standard_output)
+    if (strcmp(name, "-") == 0)
         return briq_sink_stream_open("standard output", STDOUT_FILENO, err, ret);
     if (uri)
         return briq_sink_nbd_open(name, options, cancel, err, ret);
     if (!raw)
         return briq_sink_image_open(name, options, cancel, err, ret);
-    if (is_stream(name))
+    if (briq_sink_is_stream(name))
         return open_pipe(name, err, ret);
     return briq_sink_file_open(name, options, err, ret);
 }

@@ -58,6 +58,9 @@ int briq_sink_open(const char *name, const struct briq_sink_options *options,
                    const struct briq_cancel *cancel, struct briq_error *err,
                    struct briq_sink **ret) BRIQ_MUST;
 
+/* Whether `name` means standard output, or a pipe or device that is written front to back. */
+bool briq_sink_is_stream(const char *name);
+
 /* The parts of the above. */
 int briq_sink_file_open(const char *name, const struct briq_sink_options *options,
                         struct briq_error *err, struct briq_sink **ret) BRIQ_MUST;
