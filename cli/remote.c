@@ -52,13 +52,13 @@ bool briq_remote_is_uri(const char *text)
 }
 
 /* libnbd keeps the last error of the calling thread, starting with the name of its function. */
-static int explain(const struct briq_remote *remote, const char *doing, struct briq_error *err)
+static int explain(const struct briq_remote *remote, struct briq_error *err)
 {
     const char *why = nbd_get_error();
     int code = nbd_get_errno();
     const char *behind = why != NULL ? strstr(why, ": ") : NULL;
-    return briq_error_set(err, code > 0 ? -code : -EIO, "%s: %s: %s", remote->name, doing,
-                          behind != NULL ? behind + 2 : "no reason given");
+    return briq_error_set(err, code > 0 ? -code : -EIO, "%s: %s", remote->name,
+                          behind != NULL ? behind + 2 : "the NBD connection failed");
 }
 
 static struct nbd_handle *handle_of(const struct briq_remote *remote, unsigned worker)
@@ -92,9 +92,9 @@ static int wait_connected(struct briq_remote *remote, struct nbd_handle *nbd,
         r = (direction & LIBNBD_AIO_DIRECTION_READ) != 0 ? nbd_aio_notify_read(nbd)
                                                          : nbd_aio_notify_write(nbd);
         if (r < 0)
-            return explain(remote, "connect", err);
+            return explain(remote, err);
     }
-    return nbd_aio_is_ready(nbd) == 1 ? 0 : explain(remote, "connect", err);
+    return nbd_aio_is_ready(nbd) == 1 ? 0 : explain(remote, err);
 }
 
 static int add_connection(struct briq_remote *remote, const struct briq_remote_options *options,
@@ -102,8 +102,8 @@ static int add_connection(struct briq_remote *remote, const struct briq_remote_o
 {
     struct nbd_handle *nbd = nbd_create();
     if (nbd == NULL)
-        return explain(remote, "connect", err);
-    int r = start_connecting(nbd, options) < 0 ? explain(remote, "connect", err)
+        return explain(remote, err);
+    int r = start_connecting(nbd, options) < 0 ? explain(remote, err)
                                                : wait_connected(remote, nbd, cancel, err);
     if (r < 0) {
         nbd_close(nbd);
@@ -119,7 +119,7 @@ static int learn_export(struct briq_remote *remote, bool writable, struct briq_e
     struct nbd_handle *nbd = remote->handles[0];
     int64_t size = nbd_get_size(nbd), request_max = nbd_get_block_size(nbd, LIBNBD_SIZE_MAXIMUM);
     if (size < 0)
-        return explain(remote, "its size", err);
+        return explain(remote, err);
     if (writable && nbd_is_read_only(nbd) != 0)
         return briq_error_set(err, -EROFS, "%s: the server offers it read-only", remote->name);
     remote->size = (uint64_t)size;
@@ -196,7 +196,7 @@ int briq_remote_read(struct briq_remote *remote, unsigned worker, void *buf, siz
     for (size_t done = 0; done < len;) {
         size_t n = (size_t)briq_min_u64(len - done, remote->request_max);
         if (nbd_pread(handle_of(remote, worker), (char *)buf + done, n, off + done, 0) < 0)
-            return explain(remote, "read", err);
+            return explain(remote, err);
         done += n;
     }
     return 0;
@@ -209,7 +209,7 @@ int briq_remote_write(struct briq_remote *remote, unsigned worker, const void *b
         size_t n = (size_t)briq_min_u64(len - done, remote->request_max);
         const char *from = (const char *)buf + done;
         if (nbd_pwrite(handle_of(remote, worker), from, n, off + done, 0) < 0)
-            return explain(remote, "write", err);
+            return explain(remote, err);
         done += n;
     }
     return 0;
@@ -234,7 +234,7 @@ int briq_remote_zero(struct briq_remote *remote, unsigned worker, uint64_t len, 
     if (!remote->can_zero)
         return write_zeros(remote, worker, len, off, err);
     if (nbd_zero(handle_of(remote, worker), len, off, 0) < 0)
-        return explain(remote, "write zeros", err);
+        return explain(remote, err);
     return 0;
 }
 
@@ -242,7 +242,7 @@ int briq_remote_flush(struct briq_remote *remote, struct briq_error *err)
 {
     /* With several connections the server promised multi-conn: one flush covers all of them. */
     if (remote->can_flush && nbd_flush(remote->handles[0], 0) < 0)
-        return explain(remote, "flush", err);
+        return explain(remote, err);
     return 0;
 }
 
@@ -273,7 +273,7 @@ static int ask_extents(struct briq_remote *remote, unsigned worker, uint64_t off
     nbd_extent_callback callback = {.callback = take_extents, .user_data = remote};
     uint64_t asked = briq_min_u64(len, STATUS_BYTES_MAX);
     if (nbd_block_status(handle_of(remote, worker), asked, off, callback, 0) < 0)
-        return explain(remote, "block status", err);
+        return explain(remote, err);
     if (remote->extent_count == 0 || remote->extents[0].end <= off)
         return briq_error_set(err, -EPROTO, "%s: the server describes no extent at byte %llu",
                               remote->name, (unsigned long long)off);

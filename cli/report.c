@@ -28,28 +28,33 @@ void briq_report_fini(struct briq_report *report)
     *report = (struct briq_report){0};
 }
 
+/* The member `name` of parent, an object, made when it is missing. NULL: no memory. */
+static struct json_object *find_group(struct json_object *parent, const char *name)
+{
+    struct json_object *group = NULL;
+    if (json_object_object_get_ex(parent, name, &group))
+        return group;
+    group = json_object_new_object();
+    if (group != NULL && json_object_object_add(parent, name, group) == 0)
+        return group;
+    json_object_put(group);
+    return NULL;
+}
+
 /* The object in which the last part of the key lies; that part is *ret_name. NULL: no memory. */
 static struct json_object *find_parent(struct briq_report *report, const char *key,
                                        const char **ret_name)
 {
     struct json_object *parent = report->root;
-    const char *dot = strchr(key, '.');
-    *ret_name = key;
-    if (dot == NULL || parent == NULL)
-        return parent;
-
-    char group[64];
-    snprintf(group, sizeof group, "%.*s", (int)(dot - key), key);
-    *ret_name = dot + 1;
-    struct json_object *child = NULL;
-    if (json_object_object_get_ex(parent, group, &child))
-        return child;
-    child = json_object_new_object();
-    if (child == NULL || json_object_object_add(parent, group, child) != 0) {
-        json_object_put(child);
-        return NULL;
+    const char *dot;
+    while (parent != NULL && (dot = strchr(key, '.')) != NULL) {
+        char group[64];
+        snprintf(group, sizeof group, "%.*s", (int)(dot - key), key);
+        parent = find_group(parent, group);
+        key = dot + 1;
     }
-    return child;
+    *ret_name = key;
+    return parent;
 }
 
 /* Owns value, which is NULL for JSON's null when `null` says so and else for lack of memory. */
