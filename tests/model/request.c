@@ -45,6 +45,7 @@ static bool permitted(const struct request_rules *rules, enum request_kind kind)
     case REQUEST_MAINTAIN:
     case REQUEST_CHECKPOINT:
     case REQUEST_COMPACT:
+    case REQUEST_RESIZE:
         return rules->care;
     case REQUEST_REOPEN:
     case REQUEST_REOPEN_READ_ONLY:

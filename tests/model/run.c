@@ -77,10 +77,27 @@ static void run_threads(struct run *run)
         pthread_join(threads[i], NULL);
 }
 
+/* What lies behind the last window was never written. */
+static void verify_unowned(struct run *run)
+{
+    static const uint8_t zeros[BRIQ_BLOCK_BYTES];
+    const struct expect *last = &run->workers[run->unit->threads - 1].expect;
+    uint64_t size = briq_store_size(run->volume.store);
+    for (uint64_t off = last->base + last->size; off < size; off += BRIQ_BLOCK_BYTES) {
+        uint8_t bytes[BRIQ_BLOCK_BYTES];
+        uint64_t len = briq_min_u64(sizeof bytes, size - off);
+        int r = briq_read(run->volume.store, bytes, len, off);
+        if (r != 0 || memcmp(bytes, zeros, len) != 0)
+            report_fail(run->report, "the block at %" PRIu64 ", never written, reads as %s", off,
+                        r != 0 ? strerror(-r) : "something");
+    }
+}
+
 static void verify(struct run *run)
 {
     for (unsigned i = 0; i < run->unit->threads; i++)
         worker_verify(&run->workers[i]);
+    verify_unowned(run);
 }
 
 void unit_run(const struct unit *unit, struct report *report)

@@ -14,6 +14,7 @@
 
 /* A tight volume has room for this many segments beside the payload it should run out with. */
 #define TIGHT_SPARE_SEGMENTS 12u
+#define FILE_FIXED_BYTES     (4 * MIB) /* in front of the first segment */
 
 const char *model_mode_name(enum model_mode mode)
 {
@@ -44,7 +45,8 @@ static uint64_t draw_limit(const struct unit *unit, struct briq_prng *prng)
     uint64_t segment = UINT64_C(1) << unit->segment_shift;
     uint64_t payload = unit->size_bytes * (20 + briq_prng_below(prng, 50)) / 100;
     uint64_t spare = (TIGHT_SPARE_SEGMENTS + 4 * unit->streams) * segment;
-    return (payload + spare + segment - 1) / segment * segment;
+    uint64_t fixed = unit->mode == MODEL_MEM ? 0 : FILE_FIXED_BYTES;
+    return fixed + (payload + spare + segment - 1) / segment * segment;
 }
 
 void unit_draw(struct unit *unit)

@@ -189,25 +189,25 @@ void worker_settle(struct worker *worker, const struct request *request, const u
 
 /* ---- care ------------------------------------------------------------------------------------ */
 
+/* Nobody else resizes: the size is what it was the last time. */
 static void resize(struct worker *worker, const struct request *request)
 {
-    struct expect *expect = &worker->expect;
-    uint64_t room = expect->size_max - expect->size;
-    uint64_t size = expect->size + briq_align_down(room / 3, BRIQ_SECTOR_BYTES) +
-                    (room >= BRIQ_SECTOR_BYTES ? BRIQ_SECTOR_BYTES : 0);
-    struct briq_error err = {0};
     struct briq_store *store = worker->volume->store;
+    uint64_t old = briq_store_size(store), room = worker->unit->size_max_bytes - old;
+    uint64_t size = old + briq_align_down(room / 3, BRIQ_SECTOR_BYTES);
+    struct briq_error err = {0};
     int r = briq_store_resize(store, size, &err);
-    if (r == -ENOTSUP && size > expect->size)
+    if (r == -ENOTSUP && size > old)
         return; /* a limited volume may have too few segments */
     if (r != 0)
         report_fail(worker->report,
                     "op %" PRIu64 ": resize from %" PRIu64 " to %" PRIu64 ": %s: %s",
-                    request->number, expect->size, size, strerror(-r), err.text);
+                    request->number, old, size, strerror(-r), err.text);
     if (briq_store_size(store) != size)
         report_fail(worker->report, "op %" PRIu64 ": size %" PRIu64 " after a resize to %" PRIu64,
                     request->number, briq_store_size(store), size);
-    expect->size = size;
+    if (worker->whole)
+        worker->expect.size = size;
     if (briq_store_resize(store, size - BRIQ_SECTOR_BYTES, NULL) != -EINVAL)
         report_fail(worker->report, "op %" PRIu64 ": a volume was made smaller", request->number);
 }
