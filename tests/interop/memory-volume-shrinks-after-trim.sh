@@ -24,7 +24,7 @@ grown=$((full - before))
 import sys
 import nbd
 
-MIB, REQUESTS = 1 << 20, 20000
+MIB, REQUESTS = 1 << 20, 400000
 uri, pid, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3])
 h = nbd.NBD()
 h.connect_uri(uri)
@@ -37,7 +37,7 @@ h.trim(80 * MIB, 0)
 h.zero(80 * MIB, 80 * MIB)
 h.flush()
 for i in range(REQUESTS):
-    if i % 100 == 0 and resident() < wanted:
+    if i % 500 == 0 and resident() < wanted:
         print(f"{resident()} bytes after {i} requests")
         break
     assert h.pread(4096, i % 160 * MIB) == bytes(4096)
