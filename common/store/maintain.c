@@ -325,8 +325,11 @@ static int make_space(struct briq_store *store)
 static void refill(struct briq_store *store)
 {
     struct briq_space *space = &store->space;
-    if (atomic_load(&space->pending_count) > 0)
-        briq_space_reclaim(space, &store->epoch);
+    /* First the wish, then the look: a reader that leaves in between sees the wish. */
+    atomic_store(&store->maintain.watch_readers, true);
+    briq_space_reclaim(space, &store->epoch);
+    if (briq_space_in_grace(space) == 0)
+        atomic_store(&store->maintain.watch_readers, false);
     uint32_t want = ready_wanted(store);
     if (atomic_load(&space->ready_count) < want && briq_space_prepare(space, want) == -ENOSPC)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,

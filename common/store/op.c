@@ -105,7 +105,8 @@ void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_store *store = ctx->store;
     briq_epoch_leave(&store->epoch, &briq_op_state(op)->guard);
-    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.want_space)))
+    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.watch_readers)) &&
+        atomic_exchange(&store->maintain.watch_readers, false))
         briq_maintain_kick(store);
     if (BRIQ_UNLIKELY(atomic_load(&store->waitq.count) != 0))
         wake_if_readers_were_waited_for(store);
