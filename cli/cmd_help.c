@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_help.c - "briq help": the same words as --help, and the man pages made of them. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "cli/help.h"
+#include "cli/man.h"
+#include "cli/verb.h"
+
+struct help_args {
+    const char *verb;
+    bool man;
+};
+
+static enum briq_exit run(const void *args)
+{
+    const struct help_args *a = args;
+    const struct briq_verb *verb = a->verb != NULL ? briq_verb_find(a->verb) : NULL;
+    if (a->verb != NULL && verb == NULL) {
+        struct briq_error err = {""};
+        int r =
+            briq_error_set(&err, -EINVAL, "there is no verb \"%s\"; see `briq --help`", a->verb);
+        return briq_verb_fail("help", &err, r);
+    }
+    if (verb != NULL)
+        (a->man ? briq_man_verb : briq_help_verb)(verb, stdout);
+    else
+        (a->man ? briq_man_program : briq_help_program)(stdout);
+    return BRIQ_EXIT_OK;
+}
+
+const struct briq_verb briq_verb_help = {
+    .name = "help",
+    .summary = "explain the program or a verb",
+    .description =
+        (const char *const[]){"Prints what --help prints: of the program, or of one verb.", NULL},
+    .operands =
+        (const struct briq_operand[]){{"VERB", offsetof(struct help_args, verb), true}, {0}},
+    .options =
+        (const struct briq_option[]){
+            {.name = "man",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct help_args, man),
+             .help = "Print a man page in roff instead, for man -l or a file."},
+            {0},
+        },
+    .examples =
+        (const struct briq_example[]){
+            {"briq help --man import | man -l -", "Read the man page of one verb."},
+            {0},
+        },
+    .args_bytes = sizeof(struct help_args),
+    .run = run,
+};

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_info.c - "briq info": the facts in a volume's superblock. */
+#include <inttypes.h>
+
+#include "cli/report.h"
+#include "cli/verb.h"
+#include "cli/volume.h"
+#include "common/base/uuid.h"
+#include "common/store/store.h"
+
+struct info_args {
+    const char *volume;
+    bool json;
+};
+
+static void report_space(struct briq_report *report, const struct briq_volume_info *info)
+{
+    double ratio = briq_volume_ratio(info->mapped_blocks, info->fill_blocks, info->stored_bytes);
+    briq_report_size(report, "size", "Size", info->size_bytes);
+    briq_report_size(report, "mapped", "Data", info->mapped_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(report, "fill", "  same-filled", info->fill_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(report, "zero", "Written zeros", info->zero_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(report, "stored", "Stored as", info->stored_bytes);
+    briq_report_real(report, "ratio", "Ratio", ratio, 3, "");
+    briq_report_size(report, "meta", "Metadata", info->meta_bytes);
+    briq_report_size(report, "file", "File takes", info->host_bytes);
+    if (info->limit_bytes != 0)
+        briq_report_size(report, "limit", "Limit", info->limit_bytes);
+    else
+        briq_report_null(report, "limit", "Limit", "none");
+}
+
+static void report_owner(struct briq_report *report, const struct briq_volume_info *info)
+{
+    if (info->owner_pid == 0) {
+        briq_report_null(report, "owner", "In use by", "nobody");
+        return;
+    }
+    if (info->owner_pid < 0) {
+        briq_report_null(report, "owner.pid", NULL, NULL);
+        briq_report_null(report, "owner.name", NULL, NULL);
+        briq_report_line(report, "In use by", "a process that cannot be named");
+        return;
+    }
+    briq_report_number(report, "owner.pid", NULL, (uint64_t)info->owner_pid);
+    briq_report_text(report, "owner.name", NULL, info->owner_name);
+    briq_report_line(report, "In use by", "%s (process %ld)", info->owner_name,
+                     (long)info->owner_pid);
+}
+
+static void report_state(struct briq_report *report, const struct briq_volume_info *info)
+{
+    const char *clean = info->clean ? "yes" : "no: the next open replays its log";
+    if (!info->clean && info->owner_pid != 0)
+        clean = "no: it is in use, and the figures are those of the last checkpoint";
+    briq_report_bool(report, "clean", NULL, info->clean);
+    briq_report_line(report, "Closed cleanly", "%s", clean);
+    report_owner(report, info);
+    briq_report_bool(report, "superblock_damaged", NULL, info->superblock_damaged);
+    if (info->superblock_damaged)
+        briq_report_line(report, "Superblock",
+                         "one of its two copies is damaged; `briq check "
+                         "--repair` mends it");
+}
+
+static void report_format(struct briq_report *report, const struct briq_volume_info *info)
+{
+    char uuid[BRIQ_UUID_TEXT_MAX];
+    briq_report_number(report, "accel", "LZ4 acceleration", info->accel);
+    briq_report_bool(report, "preallocated", "Preallocated", info->preallocated);
+    briq_report_size(report, "segment", "Segment size", info->segment_bytes);
+    briq_report_text(report, "uuid", "UUID", briq_uuid_format(info->uuid, uuid));
+    briq_report_number(report, "version", "Format version", info->version);
+    briq_report_number(report, "features.compat", NULL, info->features_compat);
+    briq_report_number(report, "features.ro_compat", NULL, info->features_ro_compat);
+    briq_report_number(report, "features.incompat", NULL, info->features_incompat);
+    briq_report_line(report, "Features",
+                     "compat 0x%" PRIx64 ", ro 0x%" PRIx64 ", incompat 0x%" PRIx64,
+                     info->features_compat, info->features_ro_compat, info->features_incompat);
+    briq_report_number(report, "incarnation", "Times opened", info->incarnation);
+    briq_report_number(report, "generation", "Superblock writes", info->generation);
+    briq_report_number(report, "checkpoint", "Checkpoint at", info->checkpoint_sequence);
+}
+
+static enum briq_exit run(const void *args)
+{
+    const struct info_args *a = args;
+    struct briq_error err = {""};
+    struct briq_volume_info info;
+    int r = briq_volume_check_name(a->volume, &err);
+    if (r == 0)
+        r = briq_volume_info(a->volume, &info, &err);
+    if (r < 0)
+        return briq_verb_fail("info", &err, r);
+
+    struct briq_report report;
+    briq_report_init(&report, a->json);
+    briq_report_text(&report, "volume", "Volume", a->volume);
+    report_space(&report, &info);
+    report_state(&report, &info);
+    report_format(&report, &info);
+    r = briq_report_print(&report, stdout);
+    briq_report_fini(&report);
+    if (r < 0)
+        return briq_verb_fail("info", &err, r);
+    return info.superblock_damaged ? BRIQ_EXIT_UNWELL : BRIQ_EXIT_OK;
+}
+
+const struct briq_verb briq_verb_info = {
+    .name = "info",
+    .summary = "show the size, ratio and state of a volume",
+    .description =
+        (const char *const[]){
+            "Shows what the superblock of VOLUME says, without opening it: that works at any time, "
+            "also while another process uses the volume. The figures of space are those of its "
+            "last checkpoint, and exact when it was closed cleanly.",
+            "The ratio is that of the blocks with a payload of their own: zeros and blocks filled "
+            "with one repeated pattern take no space and are left out. The exit code is 1 when one "
+            "of the two copies of the superblock is damaged.",
+            NULL,
+        },
+    .operands =
+        (const struct briq_operand[]){{"VOLUME", offsetof(struct info_args, volume), false}, {0}},
+    .options =
+        (const struct briq_option[]){
+            {.name = "json",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct info_args, json),
+             .help = "Print a JSON object; sizes are in bytes, an unknown ratio is null."},
+            {0},
+        },
+    .examples =
+        (const struct briq_example[]){
+            {"briq info disk.briq", "Show everything there is to know."},
+            {"briq info --json disk.briq | jq .ratio", "The compression ratio alone."},
+            {0},
+        },
+    .args_bytes = sizeof(struct info_args),
+    .run = run,
+};

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pump.c - plan, work, watch.
+ *
+ * The plan (one mutex) cuts the source into pieces: data of at most 1 MiB that does not cross a
+ * 1 MiB boundary, small holes included, and long ranges of zeros, which cost nothing when the sink
+ * reads as zeros anyway. A stream is read inside the plan's mutex, since its order is the plan.
+ * A worker takes a piece, reads it, cuts out zeros the source did not tell of, and hands the rest
+ * to the sink; for an ordered sink it waits until all before its piece is written. The calling
+ * thread sleeps until a worker ends, a picture of the progress is due, or the job is cancelled.
+ *
+ * Locks: `plan` and `turn` are never held together; `lock` is a leaf.
+ */
+#include "cli/pump.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "cli/zeros.h"
+#include "common/base/align.h"
+#include "common/base/clock.h"
+
+#define PIECE_BYTES      (UINT64_C(1) << 20)
+#define GROW_PIECE_BYTES (UINT64_C(16) << 20) /* a resize is durable, so not too many of them */
+#define ZERO_PIECE_BYTES (UINT64_C(64) << 20) /* at most, so that a cancelled job ends soon */
+#define HOLE_BYTES_MIN   (UINT64_C(64) << 10) /* a shorter one is cheaper read than skipped */
+#define BUFFER_ALIGN     4096
+#define WAITING_THREADS  4
+
+struct piece {
+    uint64_t off, len;
+    bool zero;   /* reads as zeros, and nothing is in the buffer */
+    bool loaded; /* the data is in the buffer already */
+};
+
+struct pump {
+    struct briq_source *source;
+    struct briq_sink *sink;
+    const struct briq_pump_options *options;
+    uint64_t buffer_bytes;
+
+    pthread_mutex_t plan;
+    uint64_t plan_pos;   /* everything before it was given out */
+    uint64_t extent_end; /* what the source said of [plan_pos, extent_end) */
+    bool extent_zero;
+    bool stream_ended;
+
+    pthread_mutex_t turn;
+    pthread_cond_t turn_changed;
+    uint64_t turn_off; /* an ordered sink has everything before it */
+
+    pthread_mutex_t lock;
+    int result; /* the first failure */
+    struct briq_error *err;
+
+    atomic_bool stop;
+    atomic_uint running;
+    atomic_uint_fast64_t done, written;
+    int event_fd; /* a worker has ended, or failed */
+};
+
+struct worker {
+    struct pump *pump;
+    unsigned number;
+    void *buffer;
+    pthread_t thread;
+    struct briq_error err;
+};
+
+static void wake_watcher(struct pump *pump)
+{
+    uint64_t one = 1;
+    while (write(pump->event_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static void stop_workers(struct pump *pump)
+{
+    atomic_store(&pump->stop, true);
+    if (pump->source->ops->interrupt != NULL)
+        pump->source->ops->interrupt(pump->source);
+    if (pump->sink->ops->interrupt != NULL)
+        pump->sink->ops->interrupt(pump->sink);
+    pthread_mutex_lock(&pump->turn);
+    pthread_cond_broadcast(&pump->turn_changed);
+    pthread_mutex_unlock(&pump->turn);
+}
+
+/* The first failure counts: those that come after it may only be its consequences. */
+static void fail(struct pump *pump, int code, const struct briq_error *err)
+{
+    pthread_mutex_lock(&pump->lock);
+    if (pump->result == 0) {
+        pump->result = code;
+        if (err->text[0] != '\0')
+            *pump->err = *err;
+    }
+    pthread_mutex_unlock(&pump->lock);
+    stop_workers(pump);
+    wake_watcher(pump);
+}
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static int load_extent(struct worker *w)
+{
+    struct pump *pump = w->pump;
+    if (pump->plan_pos < pump->extent_end)
+        return 0;
+    uint64_t len = 0;
+    int r = pump->source->ops->extent(pump->source, w->number, pump->plan_pos,
+                                      pump->source->size_bytes - pump->plan_pos, &len,
+                                      &pump->extent_zero, &w->err);
+    if (r == 0)
+        pump->extent_end = pump->plan_pos + len;
+    return r;
+}
+
+static bool sink_needs_zeros(const struct pump *pump)
+{
+    return pump->sink->ops->zero != NULL;
+}
+
+/* Takes zeros from the front of the plan: a piece, or nothing when the sink can do without. */
+static void take_zeros(struct pump *pump, struct piece *piece)
+{
+    uint64_t len = pump->extent_end - pump->plan_pos;
+    if (sink_needs_zeros(pump)) {
+        len = briq_min_u64(len, ZERO_PIECE_BYTES);
+        *piece = (struct piece){.off = pump->plan_pos, .len = len, .zero = true};
+    } else {
+        atomic_fetch_add(&pump->done, len);
+    }
+    pump->plan_pos += len;
+}
+
+/*
+ * The next piece of a source with a known size; piece->len stays 0 at the end. Data grows over
+ * neighbouring extents up to the next 1 MiB boundary; a long hole ends it.
+ */
+static int take_range(struct worker *w, struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    while (pump->plan_pos < pump->source->size_bytes && !atomic_load(&pump->stop)) {
+        int r = load_extent(w);
+        if (r < 0)
+            return r;
+        uint64_t left = pump->extent_end - pump->plan_pos;
+        if (pump->extent_zero && left >= HOLE_BYTES_MIN) {
+            if (piece->len == 0)
+                take_zeros(pump, piece);
+            if (piece->len != 0)
+                return 0;
+            continue;
+        }
+        if (piece->len == 0)
+            piece->off = pump->plan_pos;
+        uint64_t boundary = briq_align_down(pump->plan_pos, PIECE_BYTES) + PIECE_BYTES;
+        uint64_t len = briq_min_u64(left, boundary - pump->plan_pos);
+        piece->len += len;
+        pump->plan_pos += len;
+        if (pump->plan_pos == boundary)
+            return 0;
+    }
+    return 0;
+}
+
+static int check_limit(struct worker *w, uint64_t end)
+{
+    struct pump *pump = w->pump;
+    if (pump->options->limit_bytes == 0 || end <= pump->options->limit_bytes)
+        return 0;
+    return briq_error_set(&w->err, -EFBIG,
+                          "%s does not end at --size (%" PRIu64 " bytes): give a larger one",
+                          pump->source->name, pump->options->limit_bytes);
+}
+
+/* The next piece of a stream, read into the worker's buffer; piece->len stays 0 at the end. */
+static int take_next(struct worker *w, struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    size_t len = 0;
+    if (pump->stream_ended || atomic_load(&pump->stop))
+        return 0;
+    int r = pump->source->ops->next(pump->source, w->buffer, pump->buffer_bytes, &len, &w->err);
+    if (r == 0)
+        r = check_limit(w, pump->plan_pos + len);
+    if (r == 0 && len > 0 && pump->options->limit_bytes == 0)
+        r = pump->sink->ops->grow(pump->sink, pump->plan_pos + len, &w->err);
+    if (r < 0)
+        return r;
+    pump->stream_ended = len < pump->buffer_bytes;
+    *piece = (struct piece){.off = pump->plan_pos, .len = len, .loaded = true};
+    pump->plan_pos += len;
+    return 0;
+}
+
+static int take_piece(struct worker *w, struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    *piece = (struct piece){0};
+    pthread_mutex_lock(&pump->plan);
+    int r = pump->source->ops->next != NULL ? take_next(w, piece) : take_range(w, piece);
+    pthread_mutex_unlock(&pump->plan);
+    return r;
+}
+
+/* ---- the workers ----------------------------------------------------------------------------- */
+
+static int put_data(struct worker *w, const void *data, size_t len, uint64_t off)
+{
+    struct pump *pump = w->pump;
+    atomic_fetch_add(&pump->written, len);
+    return pump->sink->ops->write(pump->sink, w->number, data, len, off, &w->err);
+}
+
+/* Hands data on, and in place of the zeros in it what the sink wants for them. */
+static int put_runs(struct worker *w, const struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    const unsigned char *data = w->buffer;
+    uint64_t pos = 0;
+    int r = 0;
+    while (pos < piece->len && r == 0) {
+        bool zero = false;
+        size_t len = briq_zeros_run(data + pos, piece->len - pos, pump->sink->zero_bytes, &zero);
+        if (!zero)
+            r = put_data(w, data + pos, len, piece->off + pos);
+        else if (sink_needs_zeros(pump))
+            r = pump->sink->ops->zero(pump->sink, w->number, len, piece->off + pos, &w->err);
+        pos += len;
+    }
+    return r;
+}
+
+static int put_piece(struct worker *w, const struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    if (piece->zero)
+        return pump->sink->ops->zero(pump->sink, w->number, piece->len, piece->off, &w->err);
+    if (pump->sink->zero_bytes == 0)
+        return put_data(w, w->buffer, piece->len, piece->off);
+    return put_runs(w, piece);
+}
+
+/* False when the turn will not come, because the job has ended early. */
+static bool wait_for_turn(struct pump *pump, const struct piece *piece)
+{
+    pthread_mutex_lock(&pump->turn);
+    while (pump->turn_off != piece->off && !atomic_load(&pump->stop))
+        pthread_cond_wait(&pump->turn_changed, &pump->turn);
+    bool mine = pump->turn_off == piece->off;
+    pthread_mutex_unlock(&pump->turn);
+    return mine;
+}
+
+static void pass_turn(struct pump *pump, const struct piece *piece)
+{
+    pthread_mutex_lock(&pump->turn);
+    pump->turn_off = piece->off + piece->len;
+    pthread_cond_broadcast(&pump->turn_changed);
+    pthread_mutex_unlock(&pump->turn);
+}
+
+static int copy_piece(struct worker *w, const struct piece *piece)
+{
+    struct pump *pump = w->pump;
+    int r = 0;
+    if (!piece->zero && !piece->loaded)
+        r = pump->source->ops->read(pump->source, w->number, w->buffer, piece->len, piece->off,
+                                    &w->err);
+    if (r == 0 && pump->sink->ordered && !wait_for_turn(pump, piece))
+        return 0;
+    if (r == 0)
+        r = put_piece(w, piece);
+    if (r == 0 && pump->sink->ordered)
+        pass_turn(pump, piece);
+    if (r == 0)
+        atomic_fetch_add(&pump->done, piece->len);
+    return r;
+}
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    struct piece piece;
+    int r = 0;
+    while (!atomic_load(&w->pump->stop)) {
+        r = take_piece(w, &piece);
+        if (r < 0 || piece.len == 0)
+            break;
+        r = copy_piece(w, &piece);
+        if (r < 0)
+            break;
+    }
+    if (r < 0)
+        fail(w->pump, r, &w->err);
+    atomic_fetch_sub(&w->pump->running, 1);
+    wake_watcher(w->pump);
+    return NULL;
+}
+
+/* ---- the watcher ----------------------------------------------------------------------------- */
+
+static int start_worker(struct worker *w)
+{
+    int r = posix_memalign(&w->buffer, BUFFER_ALIGN, w->pump->buffer_bytes);
+    if (r == 0) {
+        atomic_fetch_add(&w->pump->running, 1);
+        r = pthread_create(&w->thread, NULL, work, w);
+        if (r == 0)
+            return 0;
+        atomic_fetch_sub(&w->pump->running, 1);
+        free(w->buffer);
+    }
+    return briq_error_set(&w->err, -r, "cannot start a thread: %s", strerror(r));
+}
+
+static void clear_event(const struct pump *pump)
+{
+    uint64_t count;
+    if (read(pump->event_fd, &count, sizeof count) < 0)
+        BRIQ_ASSERT(errno == EAGAIN || errno == EINTR);
+}
+
+static void watch(struct pump *pump)
+{
+    const struct briq_cancel *cancel = pump->options->cancel;
+    while (atomic_load(&pump->running) > 0) {
+        bool stopping = atomic_load(&pump->stop);
+        struct pollfd p[] = {
+            {.fd = pump->event_fd, .events = POLLIN},
+            /* once noticed, the request stays pending and must not wake us again */
+            {.fd = stopping ? -1 : cancel->fd, .events = POLLIN},
+        };
+        (void)poll(p, BRIQ_COUNT_OF(p), briq_progress_interval_ms(pump->options->progress));
+        if (p[0].revents != 0)
+            clear_event(pump);
+        if (!stopping && briq_cancel_requested(cancel)) {
+            struct briq_error err = {""};
+            fail(pump, briq_cancel_explain(&err), &err);
+        }
+        briq_progress_update(pump->options->progress, atomic_load(&pump->done));
+    }
+}
+
+static void run_workers(struct pump *pump, struct worker *workers)
+{
+    unsigned started = 0;
+    for (; started < pump->options->threads; started++) {
+        struct worker *w = &workers[started];
+        *w = (struct worker){.pump = pump, .number = started};
+        int r = start_worker(w);
+        if (r < 0) {
+            fail(pump, r, &w->err);
+            break;
+        }
+    }
+    watch(pump);
+    for (unsigned i = 0; i < started; i++) {
+        pthread_join(workers[i].thread, NULL);
+        free(workers[i].buffer);
+    }
+}
+
+static uint64_t buffer_size(const struct briq_source *source, uint64_t limit_bytes)
+{
+    bool growing = source->ops->next != NULL && limit_bytes == 0;
+    return growing ? GROW_PIECE_BYTES : PIECE_BYTES;
+}
+
+int briq_pump(struct briq_source *source, struct briq_sink *sink,
+              const struct briq_pump_options *options, struct briq_pump_result *ret,
+              struct briq_error *err)
+{
+    BRIQ_ASSERT(options->threads >= 1 && options->threads <= BRIQ_PUMP_THREADS_MAX);
+    struct worker workers[BRIQ_PUMP_THREADS_MAX];
+    struct pump pump = {
+        .source = source,
+        .sink = sink,
+        .options = options,
+        .buffer_bytes = buffer_size(source, options->limit_bytes),
+        .plan = PTHREAD_MUTEX_INITIALIZER,
+        .turn = PTHREAD_MUTEX_INITIALIZER,
+        .turn_changed = PTHREAD_COND_INITIALIZER,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .err = err,
+        .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+    };
+    if (pump.event_fd < 0)
+        return briq_error_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
+
+    uint64_t start = briq_clock_ns();
+    run_workers(&pump, workers);
+    briq_progress_end(options->progress);
+    close(pump.event_fd);
+    *ret = (struct briq_pump_result){
+        .copied_bytes = atomic_load(&pump.done),
+        .written_bytes = atomic_load(&pump.written),
+        .elapsed_ns = briq_clock_ns() - start,
+    };
+    return pump.result;
+}
+
+unsigned briq_pump_threads(uint64_t wanted, bool waits)
+{
+    if (wanted != 0)
+        return (unsigned)briq_min_u64(wanted, BRIQ_PUMP_THREADS_MAX);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t threads = processors > 0 ? (uint64_t)processors : 1;
+    if (waits)
+        threads = briq_max_u64(threads, WAITING_THREADS);
+    return (unsigned)briq_min_u64(threads, BRIQ_PUMP_THREADS_MAX);
+}
