@@ -127,8 +127,13 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
     briq_op_put_buf(ctx, op);
     briq_op_leave_epoch(ctx, op); /* may find what we miss: then the ticket is stale, and we go on */
     st->next = phase;
-    if (briq_waitq_wait(&store->waitq, &st->waiter, ticket))
-        return BRIQ_STEP_WAIT; /* no more ours */
+    if (briq_waitq_wait(&store->waitq, &st->waiter, ticket)) {
+        /* No more ours. But readers that left before we were counted have told nobody, we among
+         * them: look once more for what they freed. */
+        if (briq_windows_reclaim(&store->windows))
+            briq_waitq_wake(&store->waitq);
+        return BRIQ_STEP_WAIT;
+    }
     briq_epoch_enter(&store->epoch, &st->guard, ctx->index);
     return BRIQ_STEP_NEXT;
 }
