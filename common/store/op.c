@@ -125,11 +125,13 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
     struct briq_store *store = ctx->store;
     struct briq_op_state *st = briq_op_state(op);
     briq_op_put_buf(ctx, op);
-    briq_op_leave_epoch(ctx, op); /* may find what we miss: then the ticket is stale, and we go on */
+    /* Quietly: operations that wait and wake each other would never let anybody think that it is
+     * time for maintenance. Whoever maintains, finds that we have left. */
+    briq_epoch_leave(&store->epoch, &st->guard);
     st->next = phase;
     if (briq_waitq_wait(&store->waitq, &st->waiter, ticket)) {
         /* No more ours. But readers that left before we were counted have told nobody, we among
-         * them: look once more for what they freed. */
+         * them: look for what they freed. */
         if (briq_windows_reclaim(&store->windows))
             briq_waitq_wake(&store->waitq);
         return BRIQ_STEP_WAIT;
@@ -158,9 +160,9 @@ void briq_op_put_buf(struct briq_ctx *ctx, struct briq_op *op)
     struct briq_op_state *st = briq_op_state(op);
     if (st->buf == NULL)
         return;
-    briq_iobuf_put(&ctx->store->iobufs, st->buf);
+    bool was_empty = briq_iobuf_put(&ctx->store->iobufs, st->buf);
     st->buf = NULL;
-    if (BRIQ_UNLIKELY(atomic_load(&ctx->store->waitq.count) != 0))
+    if (BRIQ_UNLIKELY(was_empty))
         briq_waitq_wake(&ctx->store->waitq);
 }
 
