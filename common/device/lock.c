@@ -24,14 +24,20 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "common/base/clock.h"
 
 #define PROC_PATH_MAX  64
 #define LINE_MAX_BYTES 256
 #define PID_UNKNOWN    ((pid_t)-1)
 
 /* A briq_lock_owner() elsewhere may hold a shared lock for the length of two system calls. */
-#define TAKE_ATTEMPTS 100
+#define TAKE_ATTEMPTS 20
+
+#define READER_WAIT_NS  UINT64_C(2000000000)
+#define READER_PAUSE_NS 10000000
 
 /* Whose lock is looked for: on which file, and of which kind. */
 struct wanted {
@@ -236,6 +242,39 @@ static int try_lock(int fd, bool shared)
     return r < 0 ? -errno : 0;
 }
 
+/* Whether a writer may try once more: what excludes it are readers of a block device, and they have
+ * not been waited for too long. Waits a little before it says so. */
+static bool wait_for_readers(const struct stat *st, uint64_t since_ns)
+{
+    if (!S_ISBLK(st->st_mode) || briq_clock_ns() - since_ns > READER_WAIT_NS)
+        return false;
+    struct wanted writer;
+    wanted_init(&writer, st, true);
+    if (find_owner(&writer) != 0)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = READER_PAUSE_NS}, NULL);
+    return true;
+}
+
+/* 0 and the lock; or -EWOULDBLOCK and who has it, as find_owner() tells; or -errno. */
+static int take(int fd, bool shared, const struct stat *st, pid_t *ret_owner)
+{
+    uint64_t since_ns = briq_clock_ns();
+    struct wanted wanted;
+    wanted_init(&wanted, st, shared);
+
+    for (unsigned unseen = 0;;) {
+        int r = try_lock(fd, shared);
+        if (r != -EWOULDBLOCK)
+            return r;
+        *ret_owner = find_owner(&wanted);
+        if (*ret_owner == 0 && ++unseen < TAKE_ATTEMPTS)
+            continue;
+        if (shared || !wait_for_readers(st, since_ns))
+            return r;
+    }
+}
+
 int briq_lock_take(int fd, bool shared, const char *path, struct briq_error *err)
 {
     struct stat st;
@@ -243,16 +282,8 @@ int briq_lock_take(int fd, bool shared, const char *path, struct briq_error *err
         int r = -errno;
         return briq_error_set(err, r, "%s: cannot look at it: %s", path, strerrordesc_np(-r));
     }
-    struct wanted wanted;
-    wanted_init(&wanted, &st, shared);
-
-    int r = -EWOULDBLOCK;
     pid_t owner = 0;
-    for (int i = 0; i < TAKE_ATTEMPTS && r == -EWOULDBLOCK && owner == 0; i++) {
-        r = try_lock(fd, shared);
-        if (r == -EWOULDBLOCK)
-            owner = find_owner(&wanted);
-    }
+    int r = take(fd, shared, &st, &owner);
     if (r == -EWOULDBLOCK)
         return explain_conflict(path, owner, err);
     if (r < 0)

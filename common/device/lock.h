@@ -18,9 +18,11 @@
 #define BRIQ_LOCK_NAME_MAX 32
 
 /*
- * Locks the open file fd, shared or alone, without waiting. Returns 0; -EBUSY when another open
- * file has a lock that excludes it, then err names the process as far as it can be found out; or
- * what flock(2) said. `path` is used in messages only. Thread: any. Reads /proc after a conflict.
+ * Locks the open file fd, shared or alone, without waiting; but a writer of a block device waits up
+ * to 2 s for readers of it (udev looks at a device whenever a writer closed it). Returns 0; -EBUSY
+ * when another open file has a lock that excludes it, then err names the process as far as it can
+ * be found out; or what flock(2) said. `path` is used in messages only. Thread: any. Reads /proc
+ * after a conflict.
  */
 int briq_lock_take(int fd, bool shared, const char *path, struct briq_error *err) BRIQ_MUST;
 

@@ -46,8 +46,8 @@ struct slot {
     struct briq_cache_key key;
     slot_ref chain_next; /* in its bucket */
     slot_ref queue_next; /* towards the newer end */
-    uint32_t hash_low;   /* of the key, to find its bucket */
-    uint8_t count;       /* hits since it was last moved, up to COUNT_MAX */
+    uint32_t inserted;   /* value of insert_clock when it came in */
+    uint8_t count;       /* hits that count since it was last moved, up to COUNT_MAX */
     uint8_t reserved[3];
 };
 static_assert(sizeof(struct slot) == 32, "two slots a cache line");
@@ -70,8 +70,9 @@ struct shard {
     slot_ref *buckets;
     struct ghost *ghosts;
     uint8_t *data;
-    uint32_t used;        /* slots handed out so far */
-    uint32_t ghost_clock; /* advances by one with each ghost */
+    uint32_t used;         /* slots handed out so far */
+    uint32_t insert_clock; /* advances by one with each sector put in */
+    uint32_t ghost_clock;  /* advances by one with each ghost */
     uint64_t hits, misses, evictions;
 } BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
 
@@ -82,6 +83,7 @@ struct briq_cache {
     uint32_t shard_count;   /* power of two */
     uint32_t shard_sectors; /* slots of a shard */
     uint32_t small_target;  /* length above which the small queue is evicted from first */
+    uint32_t burst_span;    /* hits before so many others came in belong to the first read */
     uint32_t bucket_count;  /* power of two */
     uint32_t ghost_sets;    /* power of two */
     uint32_t ghost_span;
@@ -108,10 +110,9 @@ static struct shard *shard_of(const struct briq_cache *cache, uint64_t hash)
     return &cache->shards[(hash >> 60) & (cache->shard_count - 1)];
 }
 
-static slot_ref *bucket_of(const struct briq_cache *cache, const struct shard *shard,
-                           uint32_t hash_low)
+static slot_ref *bucket_of(const struct briq_cache *cache, const struct shard *shard, uint64_t hash)
 {
-    return &shard->buckets[hash_low & (cache->bucket_count - 1)];
+    return &shard->buckets[(uint32_t)hash & (cache->bucket_count - 1)];
 }
 
 static bool same_key(struct briq_cache_key a, struct briq_cache_key b)
@@ -135,24 +136,24 @@ static void *data_at(const struct shard *shard, slot_ref ref)
 static slot_ref find(const struct briq_cache *cache, const struct shard *shard,
                      struct briq_cache_key key, uint64_t hash)
 {
-    slot_ref ref = *bucket_of(cache, shard, (uint32_t)hash);
+    slot_ref ref = *bucket_of(cache, shard, hash);
     while (ref != 0 && !same_key(slot_at(shard, ref)->key, key))
         ref = slot_at(shard, ref)->chain_next;
     return ref;
 }
 
-static void bucket_add(const struct briq_cache *cache, struct shard *shard, slot_ref ref)
+static void bucket_add(const struct briq_cache *cache, struct shard *shard, slot_ref ref,
+                       uint64_t hash)
 {
-    struct slot *slot = slot_at(shard, ref);
-    slot_ref *bucket = bucket_of(cache, shard, slot->hash_low);
-    slot->chain_next = *bucket;
+    slot_ref *bucket = bucket_of(cache, shard, hash);
+    slot_at(shard, ref)->chain_next = *bucket;
     *bucket = ref;
 }
 
 static void bucket_remove(const struct briq_cache *cache, struct shard *shard, slot_ref ref)
 {
     struct slot *slot = slot_at(shard, ref);
-    slot_ref *link = bucket_of(cache, shard, slot->hash_low);
+    slot_ref *link = bucket_of(cache, shard, hash_of(slot->key));
     while (*link != ref)
         link = &slot_at(shard, *link)->chain_next;
     *link = slot->chain_next;
@@ -265,10 +266,16 @@ static slot_ref insert(const struct briq_cache *cache, struct shard *shard,
     bool known = ghost_take(cache, shard, hash);
     slot_ref ref = get_slot(cache, shard);
 
-    *slot_at(shard, ref) = (struct slot){.key = key, .hash_low = (uint32_t)hash};
-    bucket_add(cache, shard, ref);
+    *slot_at(shard, ref) = (struct slot){.key = key, .inserted = ++shard->insert_clock};
+    bucket_add(cache, shard, ref, hash);
     queue_push(shard, known ? &shard->main : &shard->small, ref);
     return ref;
+}
+
+static void count_hit(const struct briq_cache *cache, const struct shard *shard, struct slot *slot)
+{
+    if (slot->count < COUNT_MAX && shard->insert_clock - slot->inserted >= cache->burst_span)
+        slot->count++;
 }
 
 bool briq_cache_get(struct briq_cache *cache, struct briq_cache_key key, void *dst)
@@ -281,9 +288,7 @@ bool briq_cache_get(struct briq_cache *cache, struct briq_cache_key key, void *d
     pthread_mutex_lock(&shard->mutex);
     slot_ref ref = find(cache, shard, key, hash);
     if (ref != 0) {
-        struct slot *slot = slot_at(shard, ref);
-        if (slot->count < COUNT_MAX)
-            slot->count++;
+        count_hit(cache, shard, slot_at(shard, ref));
         memcpy(dst, data_at(shard, ref), BRIQ_CACHE_SECTOR_BYTES);
         shard->hits++;
     } else {
@@ -349,6 +354,7 @@ static void set_sectors(struct briq_cache *cache, uint64_t sectors)
 {
     cache->shard_sectors = (uint32_t)sectors;
     cache->small_target = (uint32_t)(sectors / SMALL_SHARE);
+    cache->burst_span = cache->small_target / 2;
     cache->bucket_count = (uint32_t)pow2_at_least(sectors);
     cache->ghost_span = (uint32_t)sectors;
     cache->ghost_sets = (uint32_t)pow2_at_least(briq_div_up(sectors, GHOST_WAYS));

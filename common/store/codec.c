@@ -108,8 +108,8 @@ static int decode(const uint8_t *payload, uint32_t len, uint8_t codec, uint8_t *
     return n == (int)BRIQ_BLOCK_SIZE ? 0 : -EBADMSG;
 }
 
-int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
-                     uint8_t *dst)
+int briq_extent_parse(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
+                      struct briq_payload *ret)
 {
     struct briq_fmt_extent header;
     memcpy(&header, src, sizeof header);
@@ -118,10 +118,28 @@ int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64
         return -EBADMSG;
 
     const uint8_t *payload = src + BRIQ_EXTENT_HEADER_BYTES;
-    uint32_t check = briq_extent_check(briq_payload_hash(payload, len), tag, segseq);
-    if (BRIQ_UNLIKELY(check != briq_le32_get(header.check)))
+    uint64_t hash = briq_payload_hash(payload, len);
+    if (BRIQ_UNLIKELY(briq_extent_check(hash, tag, segseq) != briq_le32_get(header.check)))
         return -EBADMSG;
-    return dst == NULL ? 0 : decode(payload, len, header.codec, dst);
+    *ret = (struct briq_payload){
+        .kind = BRIQ_PAYLOAD_EXTENT,
+        .codec = (enum briq_codec_id)header.codec,
+        .len = len,
+        .granules = granules,
+        .bytes = payload,
+        .hash = hash,
+    };
+    return 0;
+}
+
+int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
+                     uint8_t *dst)
+{
+    struct briq_payload payload;
+    int r = briq_extent_parse(src, granules, tag, segseq, &payload);
+    if (r < 0 || dst == NULL)
+        return r;
+    return decode(payload.bytes, payload.len, (uint8_t)payload.codec, dst);
 }
 
 /*
@@ -146,14 +164,21 @@ int briq_ram_extent_read(const uint8_t *src, uint32_t granules, uint8_t *dst)
     return decode(src + BRIQ_EXTENT_HEADER_BYTES, len, (uint8_t)(header >> 56), dst);
 }
 
-bool briq_ram_extent_peek(const uint8_t *src, uint64_t *ret_block, uint32_t *ret_granules)
+bool briq_ram_extent_parse(const uint8_t *src, uint64_t *ret_block, struct briq_payload *ret)
 {
     uint64_t header;
     memcpy(&header, src, sizeof header);
     if (header == 0)
         return false;
     *ret_block = header & ((UINT64_C(1) << 40) - 1);
-    *ret_granules = briq_extent_granules((uint32_t)(header >> 40 & 0xffff));
+    uint32_t len = (uint32_t)(header >> 40 & 0xffff);
+    *ret = (struct briq_payload){
+        .kind = BRIQ_PAYLOAD_EXTENT,
+        .codec = (enum briq_codec_id)(header >> 56),
+        .len = len,
+        .granules = briq_extent_granules(len),
+        .bytes = src + BRIQ_EXTENT_HEADER_BYTES,
+    };
     return true;
 }
 

@@ -75,12 +75,16 @@ uint32_t briq_extent_write(uint8_t *dst, const struct briq_payload *payload, uin
 int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
                      uint8_t *dst) BRIQ_MUST;
 
+/* Verifies as briq_extent_read() does, and describes the payload in place instead of decoding it. */
+int briq_extent_parse(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
+                      struct briq_payload *ret) BRIQ_MUST;
+
 /* The same for memory volumes: the header names the block and carries no check. */
 void briq_ram_extent_write(uint8_t *dst, const struct briq_payload *payload, uint64_t block);
 int briq_ram_extent_read(const uint8_t *src, uint32_t granules, uint8_t *dst) BRIQ_MUST;
 
-/* Walks a memory segment: true and the block, the granules of the extent at src; false at its end. */
-bool briq_ram_extent_peek(const uint8_t *src, uint64_t *ret_block, uint32_t *ret_granules);
+/* Walks a memory segment: true, the block and the payload of the extent at src; false at its end. */
+bool briq_ram_extent_parse(const uint8_t *src, uint64_t *ret_block, struct briq_payload *ret);
 
 static inline uint32_t briq_extent_granules(uint32_t payload_bytes)
 {

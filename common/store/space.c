@@ -22,9 +22,10 @@ int briq_space_init(struct briq_space *space, struct briq_device *dev, uint32_t 
     space->segs = briq_vmem_map(seg_max * sizeof *space->segs);
     space->live = briq_vmem_map(seg_max * sizeof *space->live);
     space->live_cut = briq_vmem_map(seg_max * sizeof *space->live_cut);
+    space->tree_live = briq_vmem_map(seg_max * sizeof *space->tree_live);
     space->page_dirty = briq_vmem_map(briq_div_up(seg_max, BRIQ_SEGS_PER_PAGE));
     pthread_mutex_init(&space->lock, NULL);
-    if (space->segs && space->live && space->live_cut && space->page_dirty)
+    if (space->segs && space->live && space->live_cut && space->tree_live && space->page_dirty)
         return 0;
     briq_space_fini(space);
     return -ENOMEM;
@@ -37,6 +38,7 @@ void briq_space_fini(struct briq_space *space)
     briq_vmem_unmap(space->segs, space->seg_max * sizeof *space->segs);
     briq_vmem_unmap(space->live, space->seg_max * sizeof *space->live);
     briq_vmem_unmap(space->live_cut, space->seg_max * sizeof *space->live_cut);
+    briq_vmem_unmap(space->tree_live, space->seg_max * sizeof *space->tree_live);
     briq_vmem_unmap(space->page_dirty, briq_div_up(space->seg_max, BRIQ_SEGS_PER_PAGE));
     pthread_mutex_destroy(&space->lock);
     memset(space, 0, sizeof *space);
@@ -74,6 +76,40 @@ void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t gr
         atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed) == BRIQ_SEG_USED)
         atomic_fetch_add_explicit(&space->dead_count, 1, memory_order_relaxed);
     note_change(space, seg);
+}
+
+void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules)
+{
+    briq_space_live_add(space, granule, granules);
+    space->live_cut[briq_space_seg_of(space, granule)] += granules;
+}
+
+void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+{
+    uint32_t seg = briq_space_seg_of(space, granule);
+    BRIQ_ASSERT(space->live_cut[seg] >= granules);
+    space->live_cut[seg] -= granules;
+    briq_space_live_sub(space, granule, granules);
+}
+
+void briq_space_tree_add(struct briq_space *space, uint64_t granule, uint32_t granules)
+{
+    atomic_fetch_add(&space->tree_live[briq_space_seg_of(space, granule)], granules);
+}
+
+void briq_space_tree_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+{
+    uint32_t before =
+        atomic_fetch_sub(&space->tree_live[briq_space_seg_of(space, granule)], granules);
+    BRIQ_ASSERT(before >= granules);
+}
+
+void briq_space_tree_load(struct briq_space *space, uint64_t granule, uint32_t granules)
+{
+    uint32_t seg = briq_space_seg_of(space, granule);
+    briq_space_tree_add(space, granule, granules);
+    if (atomic_load(&space->segs[seg].state) == BRIQ_SEG_BARE)
+        briq_space_load_seg(space, seg, briq_space_segseq(space, seg), 0, 1, BRIQ_KIND_META, true);
 }
 
 /* ---- lists; under space->lock ----------------------------------------------------------------- */
@@ -154,7 +190,7 @@ void briq_space_untake(struct briq_space *space, uint32_t seg)
 {
     pthread_mutex_lock(&space->lock);
     BRIQ_ASSERT(get_state(space, seg) == BRIQ_SEG_OPEN);
-    BRIQ_ASSERT(atomic_load(&space->live[seg]) == 0);
+    BRIQ_ASSERT(briq_space_live(space, seg) == 0);
     set_state(space, seg, BRIQ_SEG_READY);
     list_push(space, &space->ready, seg);
     atomic_fetch_sub(&space->used_count, 1);
@@ -184,7 +220,7 @@ void briq_space_retire(struct briq_space *space, uint32_t seg)
 {
     pthread_mutex_lock(&space->lock);
     BRIQ_ASSERT(get_state(space, seg) == BRIQ_SEG_USED);
-    BRIQ_ASSERT(atomic_load(&space->live[seg]) == 0);
+    BRIQ_ASSERT(briq_space_live(space, seg) == 0);
     set_state(space, seg, BRIQ_SEG_PENDING);
     list_push(space, &space->pending, seg);
     atomic_fetch_sub(&space->used_count, 1);
@@ -379,7 +415,7 @@ uint32_t briq_space_emptiest(const struct briq_space *space, uint32_t max_live,
     for (uint32_t seg = space->seg_first; seg < space->virgin; seg++) {
         if (get_state(space, seg) != BRIQ_SEG_USED)
             continue;
-        uint32_t live = atomic_load_explicit(&space->live[seg], memory_order_relaxed);
+        uint32_t live = briq_space_live(space, seg);
         if (live < max_live && allowed(opaque, seg)) {
             best = seg;
             max_live = live;

@@ -76,15 +76,16 @@ struct briq_space {
     bool keep_all;  /* fixed-size device: everything stays on the host, nothing to reserve */
     bool in_memory; /* no checkpoints */
     struct briq_seg *segs;
-    _Atomic uint32_t *live;
-    uint32_t *live_cut;         /* live as of the last cut, for the checkpoint to store */
+    _Atomic uint32_t *live;     /* granules of blocks and map pages */
+    uint32_t *live_cut;         /* the same as of the last cut, for the checkpoint to store */
+    _Atomic uint32_t *tree_live; /* granules of the pages above: not stored, found at load */
     _Atomic uint8_t *page_dirty; /* per segment page: changed since it was stored */
 
     pthread_mutex_t lock; /* guards the lists and all that follows */
     struct briq_seg_list ready, bare, pending, released, grace;
     uint64_t grace_tag[2]; /* epoch tags: of the older part of `grace`, and of the newer */
     uint32_t grace_old;    /* how many of `grace` belong to the older part */
-    uint32_t virgin;       /* first segment that was never used: all behind it are bare */
+    _Atomic uint32_t virgin; /* first segment that was never used: all behind it are bare */
     uint64_t segseq;       /* last use number given out */
     _Atomic uint32_t ready_count; /* copy of ready.count, readable without the lock */
     _Atomic uint32_t free_count;  /* ready + bare + virgin */
@@ -127,6 +128,24 @@ bool briq_space_contains(const struct briq_space *space, uint64_t granule, uint3
 
 void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t granules);
 void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+
+/* A map page was written at (add) or is gone from (sub) a place: counts for the checkpoint in hand
+ * too. Thread: the maintainer. */
+void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules);
+void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+
+/* The same for pages of the tree above the map pages. Loading one puts its segment in use, whatever
+ * the stored table says: it may have been taken after that part of the table was written. */
+void briq_space_tree_add(struct briq_space *space, uint64_t granule, uint32_t granules);
+void briq_space_tree_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+void briq_space_tree_load(struct briq_space *space, uint64_t granule, uint32_t granules);
+
+/* All that is live in a segment. */
+static inline uint32_t briq_space_live(const struct briq_space *space, uint32_t seg)
+{
+    return atomic_load_explicit(&space->live[seg], memory_order_relaxed) +
+           atomic_load_explicit(&space->tree_live[seg], memory_order_relaxed);
+}
 
 /* ---- the life of a segment ------------------------------------------------------------------- */
 

@@ -234,7 +234,7 @@ struct briq_op {
     void *buf; /* read: filled. write: not changed. Must stay valid until done. */
     uint64_t off, len;
     /* set by the caller: called once after each BRIQ_STEP_WAIT, from any thread, perhaps before
-     * briq_op_step() has returned, with store locks held: it must only pass the word on. */
+     * briq_op_step() has returned: it must only pass the word on, and not step. */
     void (*wake)(struct briq_op *op);
     void *user; /* the caller's */
     /* status only: where extents go */

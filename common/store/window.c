@@ -245,6 +245,7 @@ void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint6
 
     w->seg = desc->seg;
     w->base = desc->base;
+    w->start = desc->start;
     w->sealed_end = w->claimed_end = desc->start;
     w->inflight = 0;
     w->filled = w->failed = false;
@@ -267,6 +268,20 @@ void briq_windows_retire(struct briq_windows *pool, struct briq_window *w, uint6
         pool->retired_tail->next_retired = w;
     pool->retired_tail = w;
     pthread_mutex_unlock(&pool->lock);
+}
+
+int briq_windows_adopt(struct briq_windows *pool, uint64_t where, uint8_t *mem, uint32_t start,
+                       uint32_t end)
+{
+    struct briq_window *w = briq_windows_get(pool);
+    if (w == NULL)
+        return -ENOMEM;
+    /* What lies behind must not be taken for chunks. */
+    memset(mem + end, 0, pool->window_bytes - end);
+    w->mem = mem;
+    w->start = start;
+    atomic_store(&pool->finder[where >> pool->window_shift], (uint16_t)w->id);
+    return 0;
 }
 
 /* ---- what a dead process left ---------------------------------------------------------------- */

@@ -66,6 +66,7 @@ struct briq_window {
     struct briq_window_desc *desc;
     uint8_t *mem;
     uint32_t id; /* 1 .. count: what the finder stores */
+    uint32_t start; /* as in desc: what lies before is on the device only */
     /* the rest under the lock of the stream it belongs to */
     uint32_t seg, base;
     uint32_t sealed_end;  /* as in desc */
@@ -143,8 +144,21 @@ static inline uint8_t *briq_windows_find(const struct briq_windows *pool, uint64
                                        memory_order_acquire);
     if (BRIQ_LIKELY(id == 0))
         return NULL;
-    return pool->windows[id - 1].mem + (where & (pool->window_bytes - 1));
+    const struct briq_window *w = &pool->windows[id - 1];
+    uint32_t off = (uint32_t)where & (pool->window_bytes - 1);
+    return off < w->start ? NULL : w->mem + off;
 }
+
+/* Is a window attached there? */
+static inline bool briq_windows_attached(const struct briq_windows *pool, uint64_t where)
+{
+    return atomic_load(&pool->finder[where >> pool->window_shift]) != 0;
+}
+
+/* Lets readers find [start, end) of mem, which is not the pool's, as the window at device address
+ * `where`. For volumes opened read-only. -ENOMEM when the pool has no window left. */
+int briq_windows_adopt(struct briq_windows *pool, uint64_t where, uint8_t *mem, uint32_t start,
+                       uint32_t end) BRIQ_MUST;
 
 /* ---- what a dead process left ---------------------------------------------------------------- */
 

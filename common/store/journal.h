@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * log.h - streams: where new data is appended, and how it gets to the device.
+ * journal.h - streams: where new data is appended, and how it gets to the device.
  *
  * A stream owns an open segment and, named in advance, the one after it. It fills the segment window
  * by window, and a window chunk by chunk:
@@ -13,7 +13,7 @@
  *  - commit makes the record count. Before it, nothing has happened.
  *  - seal   closes the open chunk: checksum, padding to 4 KiB. Sealed bytes never change.
  *  - claim  hands out sealed bytes that nobody was asked to write yet; every claim is written by
- *           whoever got it and then reported with briq_log_written().
+ *           whoever got it and then reported with briq_journal_written().
  *
  * In a memory volume the segment's own memory is the window, extents follow each other without
  * chunks, and there is nothing to seal or claim.
@@ -24,8 +24,8 @@
  * Thread: every function on a stream needs stream->lock, unless it says otherwise. Lock order: streams
  * by rising id, then stripes, then leaves (space, windows).
  */
-#ifndef BRIQ_STORE_LOG_H
-#define BRIQ_STORE_LOG_H
+#ifndef BRIQ_STORE_JOURNAL_H
+#define BRIQ_STORE_JOURNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -40,7 +40,7 @@
 #include "common/store/window.h"
 
 /* What a stream's changes did to the volume's figures; signed sums, wrap-around included. */
-struct briq_log_counts {
+struct briq_journal_counts {
     briq_counter mapped_blocks, fill_blocks, zero_blocks, data_granules;
     briq_counter device_bytes; /* claimed to be written */
     briq_counter records;
@@ -61,10 +61,10 @@ struct briq_stream {
     uint32_t chunk_cap, chunk_nrec; /* cap 0: no chunk is open */
     uint32_t payload_end;       /* from the start of the window (memory: of the segment) */
     uint32_t records_expected;  /* moving average of records in a chunk: decides cap */
-    struct briq_log_counts counts;
+    struct briq_journal_counts counts;
 } BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
 
-struct briq_log {
+struct briq_journal {
     struct briq_space *space;
     struct briq_windows *windows;
     uint8_t *ram_base; /* memory volume, else NULL */
@@ -78,18 +78,18 @@ struct briq_log {
     _Atomic uint32_t inflight[2];
 };
 
-int briq_log_init(struct briq_log *log, struct briq_space *space, struct briq_windows *windows,
+int briq_journal_init(struct briq_journal *journal, struct briq_space *space, struct briq_windows *windows,
                   uint32_t user_count) BRIQ_MUST;
-void briq_log_fini(struct briq_log *log);
+void briq_journal_fini(struct briq_journal *journal);
 
-static inline struct briq_stream *briq_log_gc(struct briq_log *log)
+static inline struct briq_stream *briq_journal_gc(struct briq_journal *journal)
 {
-    return &log->streams[BRIQ_HEAD_GC];
+    return &journal->streams[BRIQ_HEAD_GC];
 }
 
-static inline struct briq_stream *briq_log_meta(struct briq_log *log)
+static inline struct briq_stream *briq_journal_meta(struct briq_journal *journal)
 {
-    return &log->streams[BRIQ_HEAD_META];
+    return &journal->streams[BRIQ_HEAD_META];
 }
 
 /* Room for one record: where its payload goes and what it will be called. */
@@ -111,16 +111,16 @@ enum briq_room_need {
  * than `floor` stay behind. Returns 0, or -EAGAIN and what it waits for; then the stream is as
  * before, but for a window that may have been filled up.
  */
-int briq_log_room(struct briq_log *log, struct briq_stream *stream, uint32_t granules,
+int briq_journal_room(struct briq_journal *journal, struct briq_stream *stream, uint32_t granules,
                   uint32_t floor, struct briq_room *ret, enum briq_room_need *ret_need) BRIQ_MUST;
 
 /* The record that belongs to the room just made (its off_granules and granules are set here) counts
  * from now on; its payload has been written. Memory volume: record may be NULL. */
-void briq_log_commit(struct briq_log *log, struct briq_stream *stream,
+void briq_journal_commit(struct briq_journal *journal, struct briq_stream *stream,
                      const struct briq_room *room, struct briq_record *record);
 
 /* Closes the open chunk, if it has records. */
-void briq_log_seal(struct briq_log *log, struct briq_stream *stream);
+void briq_journal_seal(struct briq_journal *journal, struct briq_stream *stream);
 
 /* A part of a window that must be written to the device. */
 struct briq_claim {
@@ -132,36 +132,36 @@ struct briq_claim {
 };
 
 /* Sealed bytes of the stream that nobody has claimed. False when there are none. */
-bool briq_log_claim(struct briq_log *log, struct briq_stream *stream, struct briq_claim *ret);
+bool briq_journal_claim(struct briq_journal *journal, struct briq_stream *stream, struct briq_claim *ret);
 
-/* As briq_log_claim(), but only of windows that the stream has left: they should be written now. */
-bool briq_log_claim_filled(struct briq_log *log, struct briq_stream *stream,
+/* As briq_journal_claim(), but only of windows that the stream has left: they should be written now. */
+bool briq_journal_claim_filled(struct briq_journal *journal, struct briq_stream *stream,
                            struct briq_claim *ret);
 
 /* A claim of `win` in `phase` was written (result 0) or not (-errno: the window stays attached, reads
  * stay right). Takes the stream's lock. Returns true when it was the last of its phase. */
-bool briq_log_written(struct briq_log *log, struct briq_window *win, uint32_t phase, int result);
+bool briq_journal_written(struct briq_journal *journal, struct briq_window *win, uint32_t phase, int result);
 
 /* Where the stream goes on, for a superblock. Nothing may be open in it (seal first). */
-struct briq_head briq_log_head(const struct briq_stream *stream);
+struct briq_head briq_journal_head(const struct briq_stream *stream);
 
 /* Continues where a cleanly closed volume stopped; next_seg may be BRIQ_SEG_NONE. */
-void briq_log_resume(struct briq_stream *stream, const struct briq_head *head);
+void briq_journal_resume(struct briq_stream *stream, const struct briq_head *head);
 
 /*
  * Gives the stream what it needs to begin or go on: a segment and, for user streams, the next one.
  * Thread: open, maintenance. 0, or -EAGAIN: no ready segments.
  */
-int briq_log_begin(struct briq_log *log, struct briq_stream *stream, uint32_t floor) BRIQ_MUST;
+int briq_journal_begin(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor) BRIQ_MUST;
 
-/* Ends the stream: untouched segments go back; a partly written one stays open for briq_log_head(), or
+/* Ends the stream: untouched segments go back; a partly written one stays open for briq_journal_head(), or
  * is closed if nothing more fits. All must be sealed and written. Thread: close. */
-void briq_log_end(struct briq_log *log, struct briq_stream *stream);
+void briq_journal_end(struct briq_journal *journal, struct briq_stream *stream);
 
 /* Device byte offset of a window. */
-static inline uint64_t briq_log_where(const struct briq_log *log, const struct briq_window *w)
+static inline uint64_t briq_journal_where(const struct briq_journal *journal, const struct briq_window *w)
 {
-    return briq_space_offset(log->space, w->seg) + w->base;
+    return briq_space_offset(journal->space, w->seg) + w->base;
 }
 
 #endif

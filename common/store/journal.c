@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * log.c - see log.h. The order of the stores into the window's descriptor is what lets the next
+ * journal.c - see journal.h. The order of the stores into the window's descriptor is what lets the next
  * process finish the work of one that died here:
  *
  *   open chunk: cap, open_nrec = 0, then open_off. A chunk counts from its first record on.
@@ -8,7 +8,7 @@
  *   seal:       header into the chunk, then sealed_end, which takes the open chunk out of the
  *               account: it counts only while open_off >= sealed_end.
  */
-#include "common/store/log.h"
+#include "common/store/journal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,72 +29,72 @@ static void stream_init(struct briq_stream *stream, unsigned id)
     briq_list_init(&stream->filled);
 }
 
-int briq_log_init(struct briq_log *log, struct briq_space *space, struct briq_windows *windows,
+int briq_journal_init(struct briq_journal *journal, struct briq_space *space, struct briq_windows *windows,
                   uint32_t user_count)
 {
     BRIQ_ASSERT(user_count >= 1 && user_count <= BRIQ_STREAMS_MAX);
-    memset(log, 0, sizeof *log);
-    log->space = space;
-    log->windows = windows;
-    log->user_count = user_count;
-    log->streams = aligned_alloc(BRIQ_CACHELINE_BYTES, BRIQ_FMT_HEADS * sizeof *log->streams);
-    if (log->streams == NULL)
+    memset(journal, 0, sizeof *journal);
+    journal->space = space;
+    journal->windows = windows;
+    journal->user_count = user_count;
+    journal->streams = aligned_alloc(BRIQ_CACHELINE_BYTES, BRIQ_FMT_HEADS * sizeof *journal->streams);
+    if (journal->streams == NULL)
         return -ENOMEM;
-    memset(log->streams, 0, BRIQ_FMT_HEADS * sizeof *log->streams);
+    memset(journal->streams, 0, BRIQ_FMT_HEADS * sizeof *journal->streams);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        stream_init(&log->streams[i], i);
+        stream_init(&journal->streams[i], i);
     return 0;
 }
 
-void briq_log_fini(struct briq_log *log)
+void briq_journal_fini(struct briq_journal *journal)
 {
-    if (log->streams == NULL)
+    if (journal->streams == NULL)
         return;
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        pthread_mutex_destroy(&log->streams[i].lock);
-    free(log->streams);
-    memset(log, 0, sizeof *log);
+        pthread_mutex_destroy(&journal->streams[i].lock);
+    free(journal->streams);
+    memset(journal, 0, sizeof *journal);
 }
 
 /* ---- segments -------------------------------------------------------------------------------- */
 
-static int take_segment(struct briq_log *log, struct briq_stream *stream, uint32_t floor,
+static int take_segment(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor,
                         uint32_t *ret_seg)
 {
-    return briq_space_take(log->space, stream->kind, floor, ret_seg);
+    return briq_space_take(journal->space, stream->kind, floor, ret_seg);
 }
 
 /* Only user streams name their next segment ahead: only they are followed by recovery. */
-static bool names_next(const struct briq_log *log, const struct briq_stream *stream)
+static bool names_next(const struct briq_journal *journal, const struct briq_stream *stream)
 {
-    return stream->kind == BRIQ_KIND_USER && log->ram_base == NULL;
+    return stream->kind == BRIQ_KIND_USER && journal->ram_base == NULL;
 }
 
-static void enter_segment(struct briq_log *log, struct briq_stream *stream, uint32_t seg)
+static void enter_segment(struct briq_journal *journal, struct briq_stream *stream, uint32_t seg)
 {
     stream->seg = seg;
-    stream->segseq = briq_space_segseq(log->space, seg);
+    stream->segseq = briq_space_segseq(journal->space, seg);
     stream->seg_off = 0;
-    if (log->ram_base != NULL) {
-        stream->ram = log->ram_base + briq_space_offset(log->space, seg);
+    if (journal->ram_base != NULL) {
+        stream->ram = journal->ram_base + briq_space_offset(journal->space, seg);
         stream->payload_end = 0;
     }
 }
 
-int briq_log_begin(struct briq_log *log, struct briq_stream *stream, uint32_t floor)
+int briq_journal_begin(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor)
 {
     uint32_t seg;
-    if (names_next(log, stream) && stream->next_seg == BRIQ_SEG_NONE) {
-        int r = take_segment(log, stream, floor, &seg);
+    if (names_next(journal, stream) && stream->next_seg == BRIQ_SEG_NONE) {
+        int r = take_segment(journal, stream, floor, &seg);
         if (r < 0)
             return r;
         stream->next_seg = seg;
     }
     if (stream->seg != BRIQ_SEG_NONE)
         return 0;
-    int r = take_segment(log, stream, floor, &seg);
+    int r = take_segment(journal, stream, floor, &seg);
     if (r == 0)
-        enter_segment(log, stream, seg);
+        enter_segment(journal, stream, seg);
     return r;
 }
 
@@ -102,54 +102,54 @@ int briq_log_begin(struct briq_log *log, struct briq_stream *stream, uint32_t fl
  * The open segment is full: on to the next. The use number of a segment is given when it is named,
  * so it rises along the chain that recovery follows.
  */
-static int roll_segment(struct briq_log *log, struct briq_stream *stream, uint32_t floor)
+static int roll_segment(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor)
 {
     uint32_t seg;
-    int r = take_segment(log, stream, floor, &seg);
+    int r = take_segment(journal, stream, floor, &seg);
     if (r < 0)
         return r;
     if (stream->seg != BRIQ_SEG_NONE)
-        briq_space_close_seg(log->space, stream->seg);
-    if (names_next(log, stream)) {
+        briq_space_close_seg(journal->space, stream->seg);
+    if (names_next(journal, stream)) {
         uint32_t entered = stream->next_seg;
         stream->next_seg = seg;
         seg = entered;
     }
-    enter_segment(log, stream, seg);
+    enter_segment(journal, stream, seg);
     return 0;
 }
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
-static void leave_window(struct briq_log *log, struct briq_stream *stream)
+static void leave_window(struct briq_journal *journal, struct briq_stream *stream)
 {
     struct briq_window *w = stream->win;
-    briq_log_seal(log, stream);
+    briq_journal_seal(journal, stream);
     w->filled = true;
-    stream->seg_off = w->base + log->windows->window_bytes;
+    stream->seg_off = w->base + journal->windows->window_bytes;
     stream->win = NULL;
     if (w->claimed_end < w->sealed_end)
         briq_list_push_back(&stream->filled, &w->node);
     else if (w->inflight == 0 && !w->failed)
-        briq_windows_retire(log->windows, w, briq_log_where(log, w));
+        briq_windows_retire(journal->windows, w, briq_journal_where(journal, w));
 }
 
-static int enter_window(struct briq_log *log, struct briq_stream *stream, uint32_t floor,
+static int enter_window(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor,
                         enum briq_room_need *ret_need)
 {
     bool need_segment = stream->seg == BRIQ_SEG_NONE ||
-                        stream->seg_off >= briq_space_seg_bytes(log->space);
-    struct briq_window *w = briq_windows_get(log->windows);
+                        stream->seg_off >= briq_space_seg_bytes(journal->space);
+    struct briq_window *w = briq_windows_get(journal->windows);
     if (w == NULL) {
         *ret_need = BRIQ_NEED_WINDOW;
         return -EAGAIN;
     }
-    if (need_segment && roll_segment(log, stream, floor) < 0) {
-        briq_windows_put(log->windows, w);
+    if (need_segment && roll_segment(journal, stream, floor) < 0) {
+        briq_windows_put(journal->windows, w);
         *ret_need = BRIQ_NEED_SEGMENT;
         return -EAGAIN;
     }
-    uint32_t window_bytes = log->windows->window_bytes;
+    uint32_t window_bytes = journal->windows->window_bytes;
     struct briq_window_desc desc = {
         .stream = stream->id,
         .kind = stream->kind,
@@ -159,7 +159,7 @@ static int enter_window(struct briq_log *log, struct briq_stream *stream, uint32
         .start = stream->seg_off % window_bytes,
         .segseq = stream->segseq,
     };
-    briq_windows_attach(log->windows, w, briq_space_offset(log->space, desc.seg) + desc.base,
+    briq_windows_attach(journal->windows, w, briq_space_offset(journal->space, desc.seg) + desc.base,
                         &desc);
     stream->win = w;
     return 0;
@@ -177,10 +177,10 @@ static uint32_t choose_cap(const struct briq_stream *stream)
 }
 
 /* Opens a chunk with room for `bytes` of payload, if it fits in what is left of the window. */
-static bool open_chunk(struct briq_log *log, struct briq_stream *stream, uint32_t bytes)
+static bool open_chunk(struct briq_journal *journal, struct briq_stream *stream, uint32_t bytes)
 {
     struct briq_window *w = stream->win;
-    uint32_t room = log->windows->window_bytes - w->sealed_end;
+    uint32_t room = journal->windows->window_bytes - w->sealed_end;
     uint32_t cap = choose_cap(stream);
     if (room < briq_chunk_header_bytes(cap) + bytes)
         cap = BRIQ_CHUNK_CAP_MIN;
@@ -207,7 +207,7 @@ static void learn_records(struct briq_stream *stream)
         stream->records_expected = BRIQ_CHUNK_CAP_MAX;
 }
 
-void briq_log_seal(struct briq_log *log, struct briq_stream *stream)
+void briq_journal_seal(struct briq_journal *journal, struct briq_stream *stream)
 {
     struct briq_window *w = stream->win;
     if (stream->chunk_cap == 0 || stream->chunk_nrec == 0) {
@@ -223,8 +223,8 @@ void briq_log_seal(struct briq_log *log, struct briq_stream *stream)
     struct briq_chunk chunk = {
         .cap = (uint16_t)stream->chunk_cap,
         .nrec = (uint16_t)stream->chunk_nrec,
-        .uuid_lo = log->uuid_lo,
-        .incarnation = log->incarnation,
+        .uuid_lo = journal->uuid_lo,
+        .incarnation = journal->incarnation,
         .stream = stream->id,
         .kind = stream->kind,
         .segseq = stream->segseq,
@@ -232,7 +232,7 @@ void briq_log_seal(struct briq_log *log, struct briq_stream *stream)
         .off = w->base + stream->chunk_off,
         .len = end - stream->chunk_off,
         .next_seg = stream->next_seg,
-        .durable_seq = atomic_load(&log->durable_seq),
+        .durable_seq = atomic_load(&journal->durable_seq),
     };
     briq_chunk_encode(&chunk, begin);
     learn_records(stream);
@@ -243,59 +243,59 @@ void briq_log_seal(struct briq_log *log, struct briq_stream *stream)
 
 /* ---- room and commit ------------------------------------------------------------------------- */
 
-static bool fits_open_chunk(const struct briq_log *log, const struct briq_stream *stream,
+static bool fits_open_chunk(const struct briq_journal *journal, const struct briq_stream *stream,
                             uint32_t bytes)
 {
     return stream->chunk_cap != 0 && stream->chunk_nrec < stream->chunk_cap &&
-           stream->payload_end + bytes <= log->windows->window_bytes;
+           stream->payload_end + bytes <= journal->windows->window_bytes;
 }
 
-static int room_in_log(struct briq_log *log, struct briq_stream *stream, uint32_t bytes,
+static int room_in_log(struct briq_journal *journal, struct briq_stream *stream, uint32_t bytes,
                        uint32_t floor, enum briq_room_need *ret_need)
 {
-    if (BRIQ_LIKELY(fits_open_chunk(log, stream, bytes)))
+    if (BRIQ_LIKELY(fits_open_chunk(journal, stream, bytes)))
         return 0;
     if (stream->win != NULL) {
-        briq_log_seal(log, stream);
-        if (open_chunk(log, stream, bytes))
+        briq_journal_seal(journal, stream);
+        if (open_chunk(journal, stream, bytes))
             return 0;
-        leave_window(log, stream);
+        leave_window(journal, stream);
     }
     /* A stream that goes on in the middle of a window may find too little left of it. */
     for (unsigned tries = 0; tries < 2; tries++) {
-        int r = enter_window(log, stream, floor, ret_need);
+        int r = enter_window(journal, stream, floor, ret_need);
         if (r < 0)
             return r;
-        if (open_chunk(log, stream, bytes))
+        if (open_chunk(journal, stream, bytes))
             return 0;
-        leave_window(log, stream);
+        leave_window(journal, stream);
     }
     BRIQ_ASSERT(!"an empty window holds any record");
     return -EIO;
 }
 
-static int room_in_memory(struct briq_log *log, struct briq_stream *stream, uint32_t bytes,
+static int room_in_memory(struct briq_journal *journal, struct briq_stream *stream, uint32_t bytes,
                           uint32_t floor, enum briq_room_need *ret_need)
 {
-    uint64_t seg_bytes = briq_space_seg_bytes(log->space);
+    uint64_t seg_bytes = briq_space_seg_bytes(journal->space);
     if (bytes == 0 || (stream->ram != NULL && stream->payload_end + bytes <= seg_bytes))
         return 0;
     /* The end of a segment is marked, for it may hold older extents behind. */
     if (stream->ram != NULL && stream->payload_end < seg_bytes)
         memset(stream->ram + stream->payload_end, 0, BRIQ_EXTENT_HEADER_BYTES);
-    if (roll_segment(log, stream, floor) == 0)
+    if (roll_segment(journal, stream, floor) == 0)
         return 0;
     *ret_need = BRIQ_NEED_SEGMENT;
     return -EAGAIN;
 }
 
-int briq_log_room(struct briq_log *log, struct briq_stream *stream, uint32_t granules,
+int briq_journal_room(struct briq_journal *journal, struct briq_stream *stream, uint32_t granules,
                   uint32_t floor, struct briq_room *ret, enum briq_room_need *ret_need)
 {
     uint32_t bytes = granules * BRIQ_GRANULE_BYTES;
     *ret_need = BRIQ_NEED_NOTHING;
-    int r = log->ram_base != NULL ? room_in_memory(log, stream, bytes, floor, ret_need)
-                                  : room_in_log(log, stream, bytes, floor, ret_need);
+    int r = journal->ram_base != NULL ? room_in_memory(journal, stream, bytes, floor, ret_need)
+                                  : room_in_log(journal, stream, bytes, floor, ret_need);
     if (r < 0)
         return r;
     ret->granules = granules;
@@ -304,8 +304,8 @@ int briq_log_room(struct briq_log *log, struct briq_stream *stream, uint32_t gra
     ret->granule = 0;
     if (granules == 0)
         return 0;
-    uint64_t base = briq_space_offset(log->space, stream->seg);
-    if (log->ram_base != NULL) {
+    uint64_t base = briq_space_offset(journal->space, stream->seg);
+    if (journal->ram_base != NULL) {
         ret->payload = stream->ram + stream->payload_end;
     } else {
         ret->payload = stream->win->mem + stream->payload_end;
@@ -315,11 +315,11 @@ int briq_log_room(struct briq_log *log, struct briq_stream *stream, uint32_t gra
     return 0;
 }
 
-void briq_log_commit(struct briq_log *log, struct briq_stream *stream, const struct briq_room *room,
+void briq_journal_commit(struct briq_journal *journal, struct briq_stream *stream, const struct briq_room *room,
                      struct briq_record *record)
 {
     uint32_t bytes = room->granules * BRIQ_GRANULE_BYTES;
-    if (log->ram_base == NULL) {
+    if (journal->ram_base == NULL) {
         struct briq_window *w = stream->win;
         record->granules = room->granules;
         record->off_granules =
@@ -335,57 +335,57 @@ void briq_log_commit(struct briq_log *log, struct briq_stream *stream, const str
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void claim_window(struct briq_log *log, struct briq_stream *stream, struct briq_window *w,
+static void claim_window(struct briq_journal *journal, struct briq_stream *stream, struct briq_window *w,
                          struct briq_claim *ret)
 {
     *ret = (struct briq_claim){
         .win = w,
         .buf = w->mem + w->claimed_end,
-        .where = briq_log_where(log, w) + w->claimed_end,
+        .where = briq_journal_where(journal, w) + w->claimed_end,
         .len = w->sealed_end - w->claimed_end,
-        .phase = atomic_load(&log->phase),
+        .phase = atomic_load(&journal->phase),
     };
     w->claimed_end = w->sealed_end;
     w->inflight++;
-    atomic_fetch_add(&log->inflight[ret->phase], 1);
+    atomic_fetch_add(&journal->inflight[ret->phase], 1);
     briq_counter_add(&stream->counts.device_bytes, ret->len);
 }
 
-bool briq_log_claim_filled(struct briq_log *log, struct briq_stream *stream, struct briq_claim *ret)
+bool briq_journal_claim_filled(struct briq_journal *journal, struct briq_stream *stream, struct briq_claim *ret)
 {
     struct briq_node *node = briq_list_pop_front(&stream->filled);
     if (node == NULL)
         return false;
-    claim_window(log, stream, BRIQ_CONTAINER_OF(node, struct briq_window, node), ret);
+    claim_window(journal, stream, BRIQ_CONTAINER_OF(node, struct briq_window, node), ret);
     return true;
 }
 
-bool briq_log_claim(struct briq_log *log, struct briq_stream *stream, struct briq_claim *ret)
+bool briq_journal_claim(struct briq_journal *journal, struct briq_stream *stream, struct briq_claim *ret)
 {
-    if (briq_log_claim_filled(log, stream, ret))
+    if (briq_journal_claim_filled(journal, stream, ret))
         return true;
     struct briq_window *w = stream->win;
     if (w == NULL || w->claimed_end == w->sealed_end)
         return false;
-    claim_window(log, stream, w, ret);
+    claim_window(journal, stream, w, ret);
     return true;
 }
 
-bool briq_log_written(struct briq_log *log, struct briq_window *w, uint32_t phase, int result)
+bool briq_journal_written(struct briq_journal *journal, struct briq_window *w, uint32_t phase, int result)
 {
-    struct briq_stream *stream = &log->streams[w->desc->stream];
+    struct briq_stream *stream = &journal->streams[w->desc->stream];
     pthread_mutex_lock(&stream->lock);
     w->inflight--;
     w->failed = w->failed || result < 0;
     if (w->filled && w->inflight == 0 && w->claimed_end == w->sealed_end && !w->failed)
-        briq_windows_retire(log->windows, w, briq_log_where(log, w));
+        briq_windows_retire(journal->windows, w, briq_journal_where(journal, w));
     pthread_mutex_unlock(&stream->lock);
-    return atomic_fetch_sub(&log->inflight[phase], 1) == 1;
+    return atomic_fetch_sub(&journal->inflight[phase], 1) == 1;
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
-struct briq_head briq_log_head(const struct briq_stream *stream)
+struct briq_head briq_journal_head(const struct briq_stream *stream)
 {
     BRIQ_ASSERT(stream->chunk_cap == 0);
     return (struct briq_head){
@@ -397,7 +397,7 @@ struct briq_head briq_log_head(const struct briq_stream *stream)
     };
 }
 
-void briq_log_resume(struct briq_stream *stream, const struct briq_head *head)
+void briq_journal_resume(struct briq_stream *stream, const struct briq_head *head)
 {
     stream->seg = head->seg;
     stream->next_seg = head->next_seg;
@@ -405,7 +405,7 @@ void briq_log_resume(struct briq_stream *stream, const struct briq_head *head)
     stream->seg_off = head->off;
 }
 
-void briq_log_end(struct briq_log *log, struct briq_stream *stream)
+void briq_journal_end(struct briq_journal *journal, struct briq_stream *stream)
 {
     BRIQ_ASSERT(stream->chunk_cap == 0 && briq_list_empty(&stream->filled));
     struct briq_window *w = stream->win;
@@ -413,18 +413,18 @@ void briq_log_end(struct briq_log *log, struct briq_stream *stream)
         BRIQ_ASSERT(w->inflight == 0 && w->claimed_end == w->sealed_end);
         stream->seg_off = w->base + w->sealed_end;
         stream->win = NULL;
-        briq_windows_retire(log->windows, w, briq_log_where(log, w));
+        briq_windows_retire(journal->windows, w, briq_journal_where(journal, w));
     }
     if (stream->next_seg != BRIQ_SEG_NONE)
-        briq_space_untake(log->space, stream->next_seg);
+        briq_space_untake(journal->space, stream->next_seg);
     stream->next_seg = BRIQ_SEG_NONE;
     if (stream->seg == BRIQ_SEG_NONE)
         return;
     if (stream->seg_off == 0) {
-        briq_space_untake(log->space, stream->seg);
+        briq_space_untake(journal->space, stream->seg);
         stream->seg = BRIQ_SEG_NONE;
-    } else if (stream->seg_off >= briq_space_seg_bytes(log->space)) {
-        briq_space_close_seg(log->space, stream->seg);
+    } else if (stream->seg_off >= briq_space_seg_bytes(journal->space)) {
+        briq_space_close_seg(journal->space, stream->seg);
         stream->seg = BRIQ_SEG_NONE;
     }
 }

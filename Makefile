@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Briq's build: one file, not recursive. On a fresh Debian 12: `make demo`, `make check`.
+#
+# Targets
+#   all            build/briq, build/nbdkit-briq-plugin.so and the man pages (the default)
+#   deps           installs what building and testing need (root on Debian), else says how
+#   check          everything below tests/ that `make check` runs, in parallel
+#   check-quick    the unit tests alone
+#   check-asan     the same tests as `check` under the address and undefined sanitizers
+#   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-headers  every header compiles on its own
+#   check-layers   includes point downward only
+#   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
+#   format         applies .clang-format to every C file
+#   cov            runs the tests and prints the line coverage of common/ by file
+#   bench-store    speed of the engine, as ratios inside one run
+#   demo           a real disk image: made, imported, served, compared
+#   man            build/man/*.1
+#   tests          builds the test programs and does not run them
+#   install        into DESTDIR and PREFIX, the plugin into nbdkit's own directory; uninstall
+#   clean          removes build/
+#   help           prints this table
+#
+# Knobs
+#   V=1                  show commands               WERROR=1         warnings are errors
+#   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
+#   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
+#   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
+#   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
+#   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
+#
+# Sources are found by wildcard, a directory at a time: a new file needs no line here.
+
+VERSION := 0.1.0
+
+SAN ?=
+COV ?=
+FLAVOUR := $(if $(COV),cov,$(SAN))
+B := build$(if $(FLAVOUR),/$(FLAVOUR))
+
+ifneq ($(filter-out address thread,$(SAN)),)
+$(error SAN=$(SAN) is not known: use SAN=address or SAN=thread)
+endif
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR ?= ar
+JOBS ?= $(shell nproc)
+Q := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
+# A sub-make builds with all processors unless the caller has said how many.
+SUBMAKE = $(MAKE) $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) --no-print-directory
+
+# ---- flags ---------------------------------------------------------------------------------------
+
+# Asked once, and only by a recipe that needs it: `make deps` comes before pkg-config is there.
+PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c cmocka
+PC_CFLAGS = $(eval PC_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))$(PC_CFLAGS)
+PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))$(PC_LIBS)
+
+SAN_FLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
+FLAVOUR_FLAGS := $(SAN_FLAGS_$(SAN)) $(if $(COV),--coverage -O0)
+
+BRIQ_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+	-Wcast-qual $(if $(WERROR),-Werror)
+BRIQ_CFLAGS = -std=gnu17 -O2 -g -D_GNU_SOURCE -I. $(BRIQ_WARNINGS) -fPIC -fvisibility=hidden -pthread \
+	-DBRIQ_VERSION='"$(VERSION)"' $(FLAVOUR_FLAGS) $(PC_CFLAGS)
+BRIQ_LDFLAGS = -pthread -Wl,--as-needed $(FLAVOUR_FLAGS)
+
+ALL_CFLAGS = $(BRIQ_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) $(BRIQ_LDFLAGS) $(CFLAGS) $(LDFLAGS)
+LINK_LIBS = $(PC_LIBS) $(LDLIBS)
+
+# ---- what there is to build ----------------------------------------------------------------------
+
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+in_room = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+
+LIB_SRC := $(call in_room,common/base common/device common/store)
+CLI_SRC := $(call in_room,cli)
+PLUGIN_SRC := $(call in_room,nbdkit-plugin)
+TESTLIB_SRC := $(call in_room,tests/lib)
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+MODEL_SRC := $(call in_room,tests/model)
+BENCH_SRC := $(call in_room,tests/bench)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC)
+
+LIB := $(B)/libbriq.a
+# The verbs without main(), so that a unit test can link what it tests.
+CLI_LIB := $(if $(CLI_SRC),$(B)/libbriq-cli.a)
+TESTLIB := $(if $(TESTLIB_SRC),$(B)/libbriq-test.a)
+BRIQ := $(if $(CLI_SRC),$(B)/briq)
+PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
+PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
+PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
+MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
+UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
+MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
+
+UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+QUICK := $(UNIT) $(UNIT_SCRIPTS)
+# The model program runs by itself unless a script beside it says how.
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
+
+.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
+.PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
+.PHONY: clean help FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
+
+tests: all $(TEST_PROGRAMS)
+
+# ---- compile and link ----------------------------------------------------------------------------
+
+# Rewritten only when it changes: another compiler or flag rebuilds, another time does not.
+$(B)/flags: FORCE
+	@command -v pkg-config >/dev/null && pkg-config --print-errors --exists $(PACKAGES) || \
+		{ echo "a library is missing: run 'make deps'" >&2; exit 2; }
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quoted,$(CC) $(ALL_CFLAGS) : $(BRIQ_LDFLAGS) $(LDFLAGS) $(LINK_LIBS)) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+quoted = '$(subst ','\'',$(1))'
+
+# The same for the lists of files: a source that went away must leave its archive too.
+$(B)/sources: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(ALL_SRC)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(B)/obj/%.o: %.c $(B)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -MMD -MP -c $< -o $@
+
+define archive
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+endef
+
+define link
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) $(1) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LINK_LIBS)
+endef
+
+$(LIB): $(call objects,$(LIB_SRC)) $(B)/sources
+	$(archive)
+$(CLI_LIB): $(call objects,$(filter-out cli/main.c,$(CLI_SRC))) $(B)/sources
+	$(archive)
+$(TESTLIB): $(call objects,$(TESTLIB_SRC)) $(B)/sources
+	$(archive)
+
+$(BRIQ): $(call objects,$(CLI_SRC)) $(LIB)
+	$(call link)
+
+# The plugin exports plugin_init and nothing else; nbdkit itself provides what it leaves undefined.
+$(PLUGIN): $(call objects,$(PLUGIN_SRC)) $(LIB) nbdkit-plugin/plugin.syms
+	$(call link,-shared -Wl$(comma)--version-script=nbdkit-plugin/plugin.syms)
+	@! nm -u $@ | grep -w 'U briq_.*' || { rm $@; echo "$@: undefined symbols" >&2; exit 1; }
+comma := ,
+
+$(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
+$(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
+
+$(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
+	$(call link)
+$(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+$(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+
+# An nbdkit that finds the plugin of this tree under its short name; see ./run.
+$(B)/bin/nbdkit: scripts/nbdkit-in-tree
+	@mkdir -p $(@D)
+	@ln -sf $(CURDIR)/$< $@
+
+$(B)/nbdkit-preload.so: tests/lib/preload/nbdkit_preload.c $(B)/flags
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+-include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
+
+# ---- documents -----------------------------------------------------------------------------------
+
+man: $(MAN)
+
+# The program prints its own page, from the tables that parse its options.
+$(B)/man/briq.1: $(BRIQ)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
+	$(Q)./run briq help --man >$@
+
+$(B)/man/nbdkit-briq-plugin.1: $(PLUGIN_POD)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
+	$(Q)pod2man --utf8 --section=1 --name=nbdkit-briq-plugin --center=Briq \
+		--release='briq $(VERSION)' --date='$(RELEASE_DATE)' $< $@
+# Of the last commit, not of the day: the same sources make the same page.
+RELEASE_DATE = $(or $(shell git log -1 --format=%cs 2>/dev/null),$(shell date -r Makefile +%F))
+
+$(PLUGIN_HELP): $(PLUGIN_POD) scripts/pod-to-c
+	@mkdir -p $(@D)
+	$(Q)scripts/pod-to-c $< >$@
+
+help:
+	@sed -n '/^# Targets/,/^$$/s/^# \{0,1\}//p' Makefile
+
+# ---- dependencies --------------------------------------------------------------------------------
+
+deps:
+	@scripts/deps build test
+deps-dev:
+	@scripts/deps build test dev
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+RUN_TESTS = BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' tests/lib/run-tests --jobs $(JOBS) \
+	$(if $(TEST),--only '$(TEST)') $(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+check: deps
+	@$(SUBMAKE) check-run
+check-run: tests
+	@$(RUN_TESTS) $(CHECK)
+
+check-quick:
+	@$(SUBMAKE) check-quick-run
+check-quick-run: all $(UNIT)
+	@$(RUN_TESTS) $(QUICK)
+
+check-asan:
+	@$(MAKE) --no-print-directory check SAN=address
+check-tsan:
+	@$(MAKE) --no-print-directory check SAN=thread
+
+bench-store: all
+	@./run briq bench store
+
+cov: deps-dev
+	@$(SUBMAKE) cov-run COV=1
+cov-run:
+	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
+	-@$(MAKE) --no-print-directory check-run COV=1
+	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+.PHONY: cov-run
+
+demo:
+	@demo/demo.sh
+
+# ---- lint ----------------------------------------------------------------------------------------
+
+C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]')
+H_FILES = $(filter %.h,$(C_FILES))
+
+check-headers: $(B)/flags
+	@scripts/check-headers "$(CC) $(call shell_safe,$(ALL_CFLAGS))" $(H_FILES)
+shell_safe = $(subst ",\",$(1))
+
+check-layers:
+	@tests/lib/check-layers
+
+tidy: deps-dev
+	@$(SUBMAKE) tidy-run
+tidy-run: check-headers
+	@scripts/tidy
+
+format:
+	$(Q)clang-format -i $(C_FILES)
+
+# ---- install -------------------------------------------------------------------------------------
+
+install: all
+	install -D -m 755 $(B)/briq $(DESTDIR)$(BINDIR)/briq
+	install -D -m 755 $(B)/nbdkit-briq-plugin.so $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
+	install -D -m 644 $(B)/man/briq.1 $(DESTDIR)$(MANDIR)/man1/briq.1
+	install -D -m 644 $(B)/man/nbdkit-briq-plugin.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
+	install -D -m 644 cli/briq.bash $(DESTDIR)$(COMPLETIONDIR)/briq
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/briq
+	rm -f $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
+	rm -f $(DESTDIR)$(MANDIR)/man1/briq.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
+	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq
+
+clean:
+	rm -rf build

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gc.c - emptying a segment.
+ *
+ * The live counter only proposes a segment. What is freed is decided by the segment's own records,
+ * each held against the map: what the map still points at is moved (its payload verified, copied as
+ * it is, the map word exchanged only if it has not changed), and the segment is retired only when the
+ * exact counter then says that nothing refers to it. A record that cannot be read, or a payload that
+ * fails its check, leaves the counter above zero: such a segment is kept, marked bad.
+ *
+ * Recovery ignores the GC stream: until the next checkpoint is durable the originals stay where they
+ * were, and the map on the medium refers to them.
+ */
+#include <errno.h>
+
+#include "common/store/maintain.h"
+#include "common/store/put.h"
+#include "common/store/tree.h"
+#include "common/store/walk.h"
+
+static bool has_window(struct briq_store *store, uint32_t seg)
+{
+    uint64_t begin = briq_space_offset(&store->space, seg);
+    for (uint64_t off = 0; off < briq_space_seg_bytes(&store->space);
+         off += store->windows.window_bytes)
+        if (briq_windows_attached(&store->windows, begin + off))
+            return true;
+    return false;
+}
+
+/* Windows still being written hold bytes the device does not have yet; metadata that was already
+ * made dirty is moved by the next checkpoint. */
+static bool may_collect(void *opaque, uint32_t seg)
+{
+    struct briq_store *store = opaque;
+    bool moving = atomic_load(&store->space.segs[seg].moving) != 0;
+    if (moving && briq_space_live(&store->space, seg) != 0)
+        return false;
+    return store->in_memory || !has_window(store, seg);
+}
+
+uint32_t briq_gc_pick(struct briq_store *store, uint32_t max_live)
+{
+    return briq_space_emptiest(&store->space, max_live, may_collect, store);
+}
+
+/* ---- moving ------------------------------------------------------------------------------------ */
+
+/* Puts the payload into the GC stream, waiting for windows. -EAGAIN: no segment to move to. */
+static int move(struct briq_store *store, uint64_t block, briq_word word, uint64_t seq,
+                const struct briq_payload *payload)
+{
+    for (;;) {
+        struct briq_put_result put;
+        uint64_t ticket = briq_waitq_ticket(&store->waitq);
+        int r = briq_put_moved(store, block, word, seq, payload, &put);
+        if (put.has_claim) {
+            int w = briq_maintain_write_claim(store, &put.claim);
+            if (w < 0)
+                return w;
+        }
+        if (r == 0) {
+            briq_counter_add(&store->maintain.gc_moved_blocks, 1);
+            briq_counter_add(&store->maintain.gc_moved_bytes,
+                             payload->granules * BRIQ_GRANULE_BYTES);
+        }
+        if (r != -EAGAIN)
+            return r == -ESTALE ? 0 : r;
+        if (put.need == BRIQ_PUT_NEEDS_SEGMENT)
+            return -EAGAIN;
+        if (put.need == BRIQ_PUT_NEEDS_CHECKPOINT)
+            return -EIO; /* one has failed: the store is latched */
+        if (!put.has_claim)
+            briq_maintain_wait(store, ticket);
+    }
+}
+
+static int collect_memory(struct briq_store *store, uint32_t seg)
+{
+    uint64_t base = briq_space_offset(&store->space, seg);
+    const uint8_t *bytes = store->journal.ram_base + base;
+    uint64_t seg_bytes = briq_space_seg_bytes(&store->space);
+    for (uint64_t off = 0; off + BRIQ_EXTENT_HEADER_BYTES <= seg_bytes;) {
+        uint64_t block;
+        struct briq_payload payload;
+        if (!briq_ram_extent_parse(bytes + off, &block, &payload))
+            return 0;
+        briq_word word = briq_word_data((base + off) >> BRIQ_GRANULE_SHIFT, payload.granules);
+        if (briq_map_word(&store->map, block) == word) {
+            int r = move(store, block, word, 0, &payload);
+            if (r < 0)
+                return r;
+        }
+        off += payload.granules * BRIQ_GRANULE_BYTES;
+    }
+    return 0;
+}
+
+static int collect_block(struct briq_store *store, const struct briq_walk *walk,
+                         const struct briq_record *record)
+{
+    uint64_t page = briq_map_page_of(record->lba);
+    if (page >= store->map.page_max)
+        return 0;
+    int r = briq_tree_need_page(store, page);
+    if (r < 0)
+        return r;
+    uint64_t granule = ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >>
+                        BRIQ_GRANULE_SHIFT) + record->off_granules;
+    briq_word word = briq_word_data(granule, record->granules);
+    if (briq_map_word(&store->map, record->lba) != word)
+        return 0;
+
+    struct briq_payload payload;
+    r = briq_extent_parse(walk->at + (uint64_t)record->off_granules * BRIQ_GRANULE_BYTES,
+                          record->granules, record->lba, walk->chunk.segseq, &payload);
+    if (r < 0) {
+        briq_counter_add(&store->maintain.payload_errors, 1);
+        return 0; /* it stays, and with it the segment */
+    }
+    return move(store, record->lba, word, record->seq, &payload);
+}
+
+static int collect_record(struct briq_store *store, const struct briq_walk *walk,
+                          const struct briq_record *record)
+{
+    if (record->type == BRIQ_REC_DATA)
+        return collect_block(store, walk, record);
+    if (record->type < BRIQ_REC_MAP_PAGE)
+        return 0;
+    uint64_t granule = ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >>
+                        BRIQ_GRANULE_SHIFT) + record->off_granules;
+    if (!briq_tree_is_at(store, record->type, record->lba, granule))
+        return 0;
+    atomic_store(&store->space.segs[walk->seg].moving, 1);
+    return briq_tree_rewrite(store, record->type, record->lba);
+}
+
+static int collect_segment(struct briq_store *store, uint32_t seg)
+{
+    uint64_t seg_bytes = briq_space_seg_bytes(&store->space);
+    int r = briq_device_read(store->dev, store->maintain.segment, seg_bytes,
+                             briq_space_offset(&store->space, seg));
+    if (r < 0)
+        return r;
+    bool meta = atomic_load(&store->space.segs[seg].kind) == BRIQ_KIND_META;
+    struct briq_walk walk = {
+        .bytes = store->maintain.segment,
+        .seg = seg,
+        .seg_bytes = (uint32_t)seg_bytes,
+        .window_bytes = store->windows.window_bytes,
+        .uuid_lo = store->journal.uuid_lo,
+        .segseq = meta ? 0 : briq_space_segseq(&store->space, seg),
+    };
+    while (briq_walk_next(&walk)) {
+        for (unsigned i = 0; i < walk.chunk.nrec; i++) {
+            struct briq_record record;
+            if (!briq_record_decode(walk.at, &walk.chunk, i, &record))
+                continue;
+            r = collect_record(store, &walk, &record);
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+/* Nothing more can be moved out of it. */
+static void settle(struct briq_store *store, uint32_t seg)
+{
+    if (briq_space_live(&store->space, seg) == 0) {
+        briq_space_retire(&store->space, seg);
+        briq_counter_add(&store->maintain.gc_segments, 1);
+        if (store->in_memory) {
+            briq_space_cut(&store->space);
+            briq_space_release(&store->space, &store->epoch);
+        }
+        return;
+    }
+    if (atomic_load(&store->space.segs[seg].moving) != 0)
+        return; /* the next checkpoint empties it */
+    briq_space_mark_bad(&store->space, seg);
+    briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
+                  "%s: segment %u holds data that cannot be read back; it is kept as it is "
+                  "(run briq check --deep)",
+                  store->name, seg);
+}
+
+int briq_gc_segment(struct briq_store *store, uint32_t seg)
+{
+    int r = store->in_memory ? collect_memory(store, seg) : collect_segment(store, seg);
+    if (r == -EUCLEAN) {
+        briq_counter_add(&store->maintain.metadata_errors, 1);
+        briq_space_mark_bad(&store->space, seg);
+        return 0;
+    }
+    if (r == 0)
+        settle(store, seg);
+    return r;
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* open.c - the life of an open volume: opening, closing, growing. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/align.h"
+#include "common/base/boot_id.h"
+#include "common/base/clock.h"
+#include "common/base/size.h"
+#include "common/store/geometry.h"
+#include "common/store/maintain.h"
+#include "common/store/recover.h"
+#include "common/store/superblock.h"
+#include "common/store/tree.h"
+
+#define WINDOWS_DEFAULT 64u
+#define CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
+#define DEFAULT_WINDOWS_DIR "/dev/shm"
+/* A memory volume may grow to this multiple of the size it was made with. */
+#define MEMORY_GROWTH 4u
+
+/* ---- options ----------------------------------------------------------------------------------- */
+
+static int fill_options(struct briq_store *store, const struct briq_open_options *options,
+                        struct briq_error *err)
+{
+    static const struct briq_open_options defaults;
+    struct briq_open_options *o = &store->options;
+    *o = options != NULL ? *options : defaults;
+    if (o->streams == 0) {
+        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+        o->streams = cpus < 1 ? 1 : cpus > BRIQ_STREAMS_MAX ? BRIQ_STREAMS_MAX : (unsigned)cpus;
+    }
+    if (o->windows == 0)
+        o->windows = WINDOWS_DEFAULT;
+    if (o->windows_dir == NULL)
+        o->windows_dir = DEFAULT_WINDOWS_DIR;
+    if (o->streams > BRIQ_STREAMS_MAX)
+        return briq_error_set(err, -EINVAL, "%s: %u streams are more than %u", store->name,
+                              o->streams, BRIQ_STREAMS_MAX);
+    if (o->windows < 2 * o->streams + 4 || o->windows > BRIQ_WINDOWS_MAX)
+        return briq_error_set(err, -EINVAL, "%s: %u windows are not in %u to %u", store->name,
+                              o->windows, 2 * o->streams + 4, BRIQ_WINDOWS_MAX);
+    if (o->accel > 64)
+        return briq_error_set(err, -EINVAL, "%s: acceleration %u is not in 1 to 64", store->name,
+                              o->accel);
+    return 0;
+}
+
+/* ---- parts that every volume has ---------------------------------------------------------------- */
+
+static int init_parts(struct briq_store *store, const struct briq_geometry *g, uint64_t map_bytes)
+{
+    int r = briq_map_init(&store->map, map_bytes);
+    if (r == 0)
+        r = briq_space_init(&store->space, store->dev, g->seg_shift, g->seg_first, g->seg_end,
+                            g->seg_max);
+    if (r == 0)
+        r = briq_journal_init(&store->journal, &store->space, &store->windows,
+                              store->options.streams);
+    if (r == 0)
+        r = briq_iobufs_init(&store->iobufs, BRIQ_IOBUF_COUNT);
+    if (r == 0)
+        r = briq_tree_init(store, store->map.page_max, g->seg_max);
+    return r;
+}
+
+static struct briq_store *store_new(const char *name)
+{
+    struct briq_store *store = aligned_alloc(BRIQ_CACHELINE_BYTES, sizeof *store);
+    if (store == NULL)
+        return NULL;
+    memset(store, 0, sizeof *store);
+    store->windows.fd = -1;
+    store->name = strdup(name);
+    store->align = 1;
+    pthread_mutex_init(&store->ctx_lock, NULL);
+    pthread_cond_init(&store->ctx_cond, NULL);
+    briq_epoch_init(&store->epoch);
+    briq_waitq_init(&store->waitq);
+    briq_flusher_init(&store->flusher);
+    return store;
+}
+
+static void store_free(struct briq_store *store, bool unlink_windows)
+{
+    if (store->maintain_ready)
+        briq_maintain_fini(store);
+    briq_ctxs_fini(store);
+    briq_windows_fini(&store->windows, unlink_windows);
+    briq_tree_fini(store);
+    briq_iobufs_fini(&store->iobufs);
+    briq_journal_fini(&store->journal);
+    if (store->space.segs != NULL)
+        briq_space_fini(&store->space);
+    if (store->map.words != NULL)
+        briq_map_fini(&store->map);
+    briq_cache_close(store->cache);
+    briq_flusher_fini(&store->flusher);
+    briq_waitq_fini(&store->waitq);
+    pthread_cond_destroy(&store->ctx_cond);
+    pthread_mutex_destroy(&store->ctx_lock);
+    briq_device_close(store->dev);
+    free(store->name);
+    free(store);
+}
+
+static int start_maintenance(struct briq_store *store)
+{
+    int r = briq_maintain_init(store);
+    store->maintain_ready = true;
+    return r;
+}
+
+/* ---- memory volumes ----------------------------------------------------------------------------- */
+
+/* "SIZE[,limit=SIZE]" */
+static int parse_memory(const char *name, const char *text, uint64_t *ret_size, uint64_t *ret_limit,
+                        struct briq_error *err)
+{
+    char size[64];
+    const char *comma = strchr(text, ',');
+    size_t len = comma != NULL ? (size_t)(comma - text) : strlen(text);
+    *ret_limit = 0;
+    if (len < sizeof size) {
+        memcpy(size, text, len);
+        size[len] = '\0';
+        bool limit_ok = comma == NULL || (strncmp(comma, ",limit=", 7) == 0 &&
+                                          briq_size_parse(comma + 7, ret_limit) == 0);
+        if (limit_ok && briq_size_parse(size, ret_size) == 0)
+            return 0;
+    }
+    return briq_error_set(err, -EINVAL, "%s: is not of the form mem:SIZE[,limit=SIZE]", name);
+}
+
+static int open_memory(struct briq_store *store, const char *text, struct briq_error *err)
+{
+    struct briq_geometry g;
+    uint64_t size, limit;
+    int r = parse_memory(store->name, text, &size, &limit, err);
+    if (r == 0)
+        r = briq_geometry_choose(store->name, size, limit, 0, 0, true, &g, err);
+    if (r < 0)
+        return r;
+    uint64_t size_max = briq_min_u64(size * MEMORY_GROWTH, BRIQ_VOLUME_BYTES_MAX);
+    g.seg_max = (uint32_t)briq_max_u64(briq_geometry_seg_end(size_max, &g), g.seg_end);
+    r = briq_memory_open((uint64_t)g.seg_max << g.seg_shift, err, &store->dev);
+    if (r < 0)
+        return r;
+    store->in_memory = true;
+    store->accel = store->options.accel != 0 ? store->options.accel : 1;
+    store->sb.limit_bytes = limit;
+    atomic_store(&store->logical_bytes, size);
+    r = init_parts(store, &g, size_max);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: not enough memory", store->name);
+    store->space.in_memory = true;
+    store->journal.ram_base = store->dev->memory;
+    return start_maintenance(store);
+}
+
+/* ---- volumes on a device ------------------------------------------------------------------------ */
+
+static int open_device(struct briq_store *store, struct briq_error *err)
+{
+    if (store->options.device != NULL) {
+        store->dev = store->options.device;
+        return 0;
+    }
+    unsigned flags = (store->options.read_only ? BRIQ_FILE_READ_ONLY : 0) |
+                     (store->options.direct ? BRIQ_FILE_DIRECT : 0);
+    return briq_file_open(store->name, flags, err, &store->dev);
+}
+
+static int init_windows(struct briq_store *store, const uint8_t boot_id[16], const char *dir,
+                        struct briq_error *err)
+{
+    struct briq_windows_options options = {
+        .dir = dir,
+        .incarnation = store->sb.incarnation + 1,
+        .host_dev = store->dev->host_dev,
+        .host_ino = store->dev->host_ino,
+        .count = store->options.windows,
+        .initial = 2 * store->options.streams + 4,
+        .window_shift = store->sb.window_shift,
+        .device_bytes_max = (uint64_t)store->space.seg_max << store->space.seg_shift,
+    };
+    memcpy(options.uuid, store->sb.uuid, sizeof options.uuid);
+    memcpy(options.boot_id, boot_id, sizeof options.boot_id);
+    return briq_windows_init(&store->windows, &options, &store->epoch, err);
+}
+
+/* Windows in a file that outlives the process; or, where there can be none, in private memory, and
+ * writes are given to the device before they are acknowledged. */
+static int make_windows(struct briq_store *store, struct briq_error *err)
+{
+    uint8_t boot_id[16];
+    struct briq_error why = {{0}};
+    bool wanted = !store->opened_read_only && !store->options.no_windows_file;
+    if (wanted && briq_boot_id(boot_id) == 0 &&
+        init_windows(store, boot_id, store->options.windows_dir, &why) == 0)
+        return 0;
+    memset(boot_id, 0, sizeof boot_id);
+    store->push_before_ack = !store->opened_read_only;
+    if (wanted)
+        briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
+                      "%s: no shared memory for append windows (%s): writing before acknowledging",
+                      store->name, why.text);
+    return init_windows(store, boot_id, NULL, err);
+}
+
+static int load_superblock(struct briq_store *store, struct briq_error *err)
+{
+    struct briq_superblock_found found;
+    int r = briq_superblock_read(store->dev, store->name, &found, err);
+    if (r < 0)
+        return r;
+    store->sb = found.sb;
+    store->sb_slot = found.next_slot;
+    if (found.damaged)
+        briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
+                      "%s: one copy of the superblock is damaged; using the other", store->name);
+    store->opened_read_only = store->options.read_only || store->dev->read_only;
+    if (found.sb.features_ro != 0 && !store->opened_read_only)
+        return briq_error_set(err, -ENOTSUP,
+                              "%s: uses features this briq can only read (0x%llx): open it "
+                              "read-only, or use a newer briq",
+                              store->name, (unsigned long long)found.sb.features_ro);
+    return 0;
+}
+
+static int init_from_superblock(struct briq_store *store, struct briq_error *err)
+{
+    const struct briq_superblock *sb = &store->sb;
+    struct briq_geometry g = {
+        .seg_shift = sb->seg_shift,
+        .window_shift = sb->window_shift,
+        .seg_first = sb->seg_first,
+        .seg_end = sb->seg_end,
+    };
+    g.seg_max = (uint32_t)briq_min_u64(
+        briq_max_u64(briq_geometry_seg_end(BRIQ_VOLUME_BYTES_MAX, &g), g.seg_end),
+        (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE);
+    store->align = store->dev->align_bytes > 1 ? 4096 : 1;
+    store->accel = store->options.accel != 0 ? store->options.accel : sb->accel;
+    atomic_store(&store->logical_bytes, sb->logical_bytes);
+    int r = init_parts(store, &g, BRIQ_VOLUME_BYTES_MAX);
+    if (r == 0 && store->options.direct && store->options.cache_bytes != UINT64_MAX)
+        r = briq_cache_open(store->options.cache_bytes == 0 ? CACHE_BYTES_DEFAULT
+                                                            : store->options.cache_bytes,
+                            &store->cache);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: not enough memory", store->name);
+    store->space.keep_all = store->dev->fixed_size || sb->preallocated;
+    memcpy(&store->journal.uuid_lo, sb->uuid, sizeof store->journal.uuid_lo);
+    store->journal.uuid_lo = le64toh(store->journal.uuid_lo);
+    struct briq_journal_counts *c = &store->journal.streams[0].counts;
+    briq_counter_add(&c->mapped_blocks, sb->mapped_blocks);
+    briq_counter_add(&c->fill_blocks, sb->fill_blocks);
+    briq_counter_add(&c->zero_blocks, sb->zero_blocks);
+    briq_counter_add(&c->data_granules, sb->data_granules);
+    atomic_store(&store->maintain.meta_granules, sb->meta_granules);
+    atomic_store(&store->journal.seq, sb->checkpoint_seq);
+    atomic_store(&store->journal.durable_seq, sb->checkpoint_seq);
+    return 0;
+}
+
+/* Every segment in use must lie inside the device. */
+static int check_length(struct briq_store *store, struct briq_error *err)
+{
+    struct briq_device *dev = store->dev;
+    uint64_t need = BRIQ_DATA_OFFSET;
+    for (uint32_t seg = store->space.seg_first; seg < store->space.virgin; seg++)
+        if (atomic_load(&store->space.segs[seg].state) != BRIQ_SEG_BARE)
+            need = briq_space_offset(&store->space, seg + 1);
+    if (dev->fixed_size)
+        need = (uint64_t)store->space.seg_end << store->space.seg_shift;
+    if (dev->size_bytes >= need)
+        return 0;
+    return briq_error_set(err, -EUCLEAN,
+                          "%s: is truncated: %llu bytes of at least %llu: restore it from a backup",
+                          store->name, (unsigned long long)dev->size_bytes,
+                          (unsigned long long)need);
+}
+
+static void resume_stream(struct briq_store *store, unsigned id)
+{
+    const struct briq_head *head = &store->sb.heads[id];
+    if (head->seg == BRIQ_SEG_NONE ||
+        atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED)
+        return;
+    briq_space_reopen(&store->space, head->seg);
+    briq_journal_resume(&store->journal.streams[id], head);
+}
+
+/* User streams need a segment and the next before the superblock can say where they go on. */
+static int begin_streams(struct briq_store *store, struct briq_error *err)
+{
+    int r = briq_space_prepare(&store->space, 2 * store->journal.user_count +
+                                                  briq_store_floor(store, BRIQ_CLASS_GC) + 1);
+    for (uint32_t i = 0; i < store->journal.user_count && (r == 0 || r == -ENOSPC); i++)
+        r = briq_journal_begin(&store->journal, &store->journal.streams[i], 0);
+    if (r == 0)
+        return 0;
+    return briq_error_set(err, r == -EAGAIN ? -ENOSPC : r,
+                          "%s: cannot open for writing: %s: make room on the host, or open it "
+                          "read-only",
+                          store->name, r == -EAGAIN ? "no free segment" : strerror(-r));
+}
+
+/* From here on the superblock says: open, by this boot, with these streams. */
+static void fill_open_superblock(struct briq_store *store)
+{
+    struct briq_superblock *sb = &store->sb;
+    sb->incarnation++;
+    sb->clean = false;
+    sb->streams = (uint8_t)store->journal.user_count;
+    sb->windows_in_file = !store->push_before_ack;
+    if (briq_boot_id(sb->boot_id) < 0)
+        memset(sb->boot_id, 0, sizeof sb->boot_id);
+    for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
+        sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
+    store->journal.incarnation = (uint32_t)sb->incarnation;
+    store->space.segseq = briq_max_u64(sb->segseq, sb->incarnation << 32);
+}
+
+static int write_open_superblock(struct briq_store *store)
+{
+    store->sb.generation++;
+    store->sb.segseq = store->space.segseq;
+    return briq_superblock_write(store->dev, &store->sb, &store->sb_slot);
+}
+
+static int begin_clean(struct briq_store *store, struct briq_error *err)
+{
+    briq_space_build_lists(&store->space);
+    if (store->opened_read_only)
+        return 0;
+    uint64_t incarnation = store->sb.incarnation + 1;
+    store->space.segseq = briq_max_u64(store->sb.segseq, incarnation << 32);
+    for (uint32_t i = 0; i < store->journal.user_count && i < store->sb.streams; i++)
+        resume_stream(store, i);
+    resume_stream(store, BRIQ_HEAD_GC);
+    resume_stream(store, BRIQ_HEAD_META);
+    int r = begin_streams(store, err);
+    if (r < 0)
+        return r;
+    fill_open_superblock(store);
+    r = write_open_superblock(store);
+    return r < 0 ? briq_error_set(err, r, "%s: cannot write the superblock: %s", store->name,
+                                  strerror(-r))
+                 : 0;
+}
+
+static void report_recovery(struct briq_store *store, const struct briq_recovery *recovery)
+{
+    store->recovered_records = recovery->applied;
+    store->recovered_from_windows = recovery->from_windows;
+    store->discarded_records = recovery->discarded;
+    store->lost_flushed = recovery->lost_flushed;
+    if (recovery->lost_flushed > 0)
+        briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
+                      "%s: the medium lost %llu operations that a flush had acknowledged: opened "
+                      "read-only; save what you need, then run briq check --repair",
+                      store->name, (unsigned long long)recovery->lost_flushed);
+    else
+        briq_log_line(&store->options.log, BRIQ_LOG_INFO,
+                      "%s: was not closed cleanly: replayed %llu operations (%s), dropped %llu "
+                      "that were never acknowledged as durable",
+                      store->name, (unsigned long long)recovery->applied,
+                      recovery->process_death ? "process death" : "power cut",
+                      (unsigned long long)recovery->discarded);
+}
+
+static int begin_after_crash(struct briq_store *store, struct briq_error *err)
+{
+    int r = briq_recover(store, &store->recovery, err);
+    if (r < 0)
+        return r;
+    if (store->recovery.lost_flushed > 0)
+        store->opened_read_only = true;
+    report_recovery(store, &store->recovery);
+    atomic_store(&store->space.dead_count, 0);
+    briq_space_build_lists(&store->space);
+    atomic_store(&store->journal.seq, store->recovery.last_seq);
+    atomic_store(&store->journal.durable_seq, store->recovery.last_seq);
+    if (store->opened_read_only)
+        return 0;
+    store->space.segseq = briq_max_u64(store->sb.segseq, (store->sb.incarnation + 1) << 32);
+    r = begin_streams(store, err);
+    if (r < 0)
+        return r;
+    fill_open_superblock(store);
+    pthread_mutex_lock(&store->maintain.lock);
+    r = briq_checkpoint(store, false);
+    pthread_mutex_unlock(&store->maintain.lock);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: cannot write the recovered state: %s", store->name,
+                              strerror(-r));
+    briq_recovery_end(&store->recovery, true);
+    return 0;
+}
+
+static int open_volume(struct briq_store *store, struct briq_error *err)
+{
+    int r = open_device(store, err);
+    if (r == 0)
+        r = load_superblock(store, err);
+    if (r == 0)
+        r = init_from_superblock(store, err);
+    if (r == 0)
+        r = make_windows(store, err);
+    if (r == 0)
+        r = briq_tree_load(store, err);
+    if (r == 0)
+        r = check_length(store, err);
+    if (r == 0)
+        r = start_maintenance(store);
+    if (r == 0)
+        r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
+    return r;
+}
+
+int briq_store_open(const char *name, const struct briq_open_options *options,
+                    struct briq_error *err, struct briq_store **ret)
+{
+    uint64_t began_ns = briq_clock_ns();
+    struct briq_store *store = store_new(name);
+    if (store == NULL || store->name == NULL) {
+        if (options != NULL)
+            briq_device_close(options->device);
+        return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
+    }
+    int r = fill_options(store, options, err);
+    if (r < 0 && options != NULL)
+        store->dev = options->device;
+    bool in_memory = strncmp(name, "mem:", 4) == 0 && store->options.device == NULL;
+    if (r == 0)
+        r = in_memory ? open_memory(store, name + 4, err) : open_volume(store, err);
+    if (r < 0) {
+        briq_recovery_end(&store->recovery, false);
+        store_free(store, true);
+        return briq_error_set(err, r, "%s: cannot open: %s", name, strerror(-r));
+    }
+    store->open_ns = briq_clock_ns() - began_ns;
+    *ret = store;
+    return 0;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------ */
+
+static int end_streams(struct briq_store *store)
+{
+    int r = briq_maintain_flush(store, false);
+    if (r == 0)
+        r = briq_maintain_write(store, briq_journal_gc(&store->journal), true);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < store->journal.user_count; i++)
+        briq_journal_end(&store->journal, &store->journal.streams[i]);
+    briq_journal_end(&store->journal, briq_journal_gc(&store->journal));
+    return 0;
+}
+
+/* Space that became free is given back before the last checkpoint, which notes it. */
+static int close_cleanly(struct briq_store *store)
+{
+    if (briq_store_is_latched(store))
+        return -EIO;
+    int r = 0;
+    if (atomic_load(&store->space.pending_count) > 0 && !store->space.keep_all)
+        r = briq_checkpoint(store, false);
+    if (r == 0)
+        r = end_streams(store);
+    if (r < 0)
+        return r;
+    uint32_t keep = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
+                                          briq_space_seg_bytes(&store->space)) + 1;
+    briq_space_give_back(&store->space, keep);
+    return briq_checkpoint(store, true);
+}
+
+int briq_store_close(struct briq_store *store)
+{
+    if (store == NULL)
+        return 0;
+    briq_maintain_stop(store);
+    int r = 0;
+    if (!store->in_memory && !store->opened_read_only) {
+        pthread_mutex_lock(&store->maintain.lock);
+        r = close_cleanly(store);
+        pthread_mutex_unlock(&store->maintain.lock);
+    }
+    briq_recovery_end(&store->recovery, false);
+    /* What could not be written stays in the windows' file for the next opening. */
+    store_free(store, r == 0);
+    return r;
+}
+
+/* ---- growing ------------------------------------------------------------------------------------ */
+
+static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_seg_end,
+                        struct briq_error *err)
+{
+    struct briq_geometry g = {.seg_shift = store->space.seg_shift,
+                              .seg_first = store->space.seg_first};
+    char text[BRIQ_SIZE_TEXT_MAX];
+    int r = briq_geometry_check_size(store->name, bytes, err);
+    if (r < 0)
+        return r;
+    if (bytes < briq_store_size(store))
+        return briq_error_set(err, -EINVAL, "%s: cannot shrink below its size of %s", store->name,
+                              briq_size_format(briq_store_size(store), text));
+    *ret_seg_end = briq_max_u64(store->space.seg_end, briq_geometry_seg_end(bytes, &g));
+    if (store->sb.limit_bytes != 0 || store->space.keep_all)
+        *ret_seg_end = store->space.seg_end; /* thin: the space stays what it is */
+    if (*ret_seg_end > store->space.seg_max ||
+        bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
+        return briq_error_set(err, -ENOTSUP,
+                              "%s: cannot grow to %s: it was made for small volumes; make a new one "
+                              "and import this",
+                              store->name, briq_size_format(bytes, text));
+    return 0;
+}
+
+int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct briq_error *err)
+{
+    uint64_t seg_end = 0;
+    if (store->opened_read_only)
+        return briq_error_set(err, -EROFS, "%s: is open read-only", store->name);
+    int r = check_growth(store, new_size_bytes, &seg_end, err);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&store->maintain.lock);
+    briq_space_grow(&store->space, (uint32_t)seg_end);
+    uint64_t old = atomic_exchange(&store->logical_bytes, new_size_bytes);
+    r = store->in_memory ? 0 : briq_checkpoint(store, false);
+    if (r < 0)
+        atomic_store(&store->logical_bytes, old);
+    pthread_mutex_unlock(&store->maintain.lock);
+    return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name) : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * superblock.h - finding and writing the one sector that says which map is the volume's.
+ *
+ * There are two copies, at 0 and 1 MiB. A new generation goes first to the one whose loss would not
+ * matter, is flushed, and then to the other: so at any moment a durable copy exists, and at rest both
+ * are the same, and one bad sector loses nothing.
+ */
+#ifndef BRIQ_STORE_SUPERBLOCK_H
+#define BRIQ_STORE_SUPERBLOCK_H
+
+#include "common/store/encode.h"
+
+struct briq_device;
+
+struct briq_superblock_found {
+    struct briq_superblock sb;
+    unsigned next_slot; /* 0 or 1: which copy the next generation is written to first */
+    bool damaged;       /* one copy is unreadable, or older than it should be at rest */
+};
+
+/* Reads both copies and picks the newer sound one. -EUCLEAN, -ENOTSUP, or I/O; explained. */
+int briq_superblock_read(struct briq_device *dev, const char *name,
+                         struct briq_superblock_found *ret, struct briq_error *err) BRIQ_MUST;
+
+/* Writes sb to both copies in the safe order, *slot first; moves *slot on. Everything it refers to
+ * must have been flushed before. Durable when it returns 0. */
+int briq_superblock_write(struct briq_device *dev, const struct briq_superblock *sb,
+                          unsigned *slot) BRIQ_MUST;
+
+#endif

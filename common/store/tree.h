@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tree.h - the metadata pages on the medium: map pages, the nodes above them, the segment table.
+ *
+ *   superblock.map_roots[32] -> root: 512 nodes -> node: 512 map pages -> map page: 512 words
+ *   superblock.seg_roots[64] -> root: 512 pages -> segment page: 256 segments
+ *
+ * Every one is 4 KiB, stored like a block's extent (raw, with its own tag in the check), addressed by
+ * its granule; granule 0 stands for a page of zeros. Pages are never overwritten in place.
+ *
+ * Thread: open and the maintainer, but for briq_tree_install_page().
+ */
+#ifndef BRIQ_STORE_TREE_H
+#define BRIQ_STORE_TREE_H
+
+#include "common/store/engine.h"
+
+#define BRIQ_META_GRANULES 257u /* 4096 + 8 bytes */
+
+int briq_tree_init(struct briq_store *store, uint64_t page_max, uint32_t seg_max) BRIQ_MUST;
+void briq_tree_fini(struct briq_store *store);
+
+/* Reads the roots, nodes and the segment table that store->sb names into map, space and tree.
+ * -EUCLEAN and a line in err when something does not check out. Blocks. */
+int briq_tree_load(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
+
+/* Makes map page `page` resident from its extent. -EUCLEAN when it is damaged. Any thread. */
+int briq_tree_install_page(struct briq_store *store, uint64_t page, const uint8_t *extent) BRIQ_MUST;
+
+/* Makes map page `page` ready, reading it if need be. Blocks. Thread: open, the maintainer. */
+int briq_tree_need_page(struct briq_store *store, uint64_t page) BRIQ_MUST;
+
+/* Reads the metadata page of a type and index at a granule; ret is 4096 bytes. -EUCLEAN, or I/O. */
+int briq_tree_read(struct briq_store *store, enum briq_record_type type, uint64_t index,
+                   uint64_t granule, void *ret) BRIQ_MUST;
+
+/* ---- for checkpoints -------------------------------------------------------------------------- */
+
+/* A map page was placed at `granule`: its node has to be written too. */
+void briq_tree_page_placed(struct briq_store *store, uint64_t page);
+
+/* Writes all dirty nodes, segment pages and roots through append(), into sb. */
+typedef int (*briq_tree_append)(struct briq_store *store, enum briq_record_type type,
+                                uint64_t index, const void *page, uint64_t *ret_granule);
+int briq_tree_store(struct briq_store *store, struct briq_superblock *sb,
+                    briq_tree_append append) BRIQ_MUST;
+
+/* Is (type, index) now stored at `granule`? And: make sure that it gets written anew. */
+bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint64_t index,
+                     uint64_t granule);
+int briq_tree_rewrite(struct briq_store *store, enum briq_record_type type, uint64_t index) BRIQ_MUST;
+
+/* Pages above the map pages that a checkpoint may have to write, at the most. */
+uint64_t briq_tree_pages(const struct briq_store *store);
+
+/* Device read of any bytes, with the alignment the device needs. buf is `len` bytes. Blocks. */
+int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t off) BRIQ_MUST;
+
+#endif

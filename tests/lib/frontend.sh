@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# frontend.sh - serving volumes over NBD, whichever server is under test: $BRIQ_FRONTEND, by default
+# nbdkit. The tests of tests/interop/ know a server only by these:
+#   serve_volume [--read-only] [KEY=VALUE]... VOLUME...
+#                  serves the volumes, each under the export name that its file name gives, and
+#                  waits until clients can connect. KEY=VALUE are the plugin's parameters (io=,
+#                  windows-dir= ...). Sets $uri (the default export) and $server_pid.
+#   try_serve_volume ...        the same, but returns 1 when the server did not start
+#   serve_volume_refused ...    it must not start; what it said is then in $said
+#   uri_of EXPORT               prints the URI of an export
+#   stop_server                 SIGTERM; fails the test unless the server ends with 0
+#   kill_server                 SIGKILL, and waits until it is gone
+#   server_log                  what the server has said since serve_volume
+#   requires_frontend NAME      skips the test when another server is under test
+source "$BRIQ_SOURCE/tests/lib/functions.sh"
+source "$BRIQ_SOURCE/tests/lib/data.sh"
+
+BRIQ_FRONTEND=${BRIQ_FRONTEND:-nbdkit}
+command -v briq >/dev/null || fail "there is no briq: run this through ./run, after make"
+# shellcheck disable=SC2034 # for the tests
+uri=
+server_pid=
+
+requires_frontend() {
+    [ "$BRIQ_FRONTEND" = "$1" ] || skip "is about $1, and $BRIQ_FRONTEND is under test"
+}
+
+serve_with_nbdkit() {
+    local options=() volumes=() word
+    for word in "$@"; do
+        case $word in
+        --read-only) options+=(-r) ;;
+        *) volumes+=("$word") ;;
+        esac
+    done
+    try_nbdkit server ${options[@]+"${options[@]}"} briq "${volumes[@]}" || return 1
+    # shellcheck disable=SC2034,SC2154 # try_nbdkit sets server_pid and server_uri
+    uri=$server_uri
+}
+
+try_serve_volume() {
+    rm -f "$tmp/server.log"
+    case $BRIQ_FRONTEND in
+    nbdkit) serve_with_nbdkit "$@" ;;
+    *) fail "BRIQ_FRONTEND=$BRIQ_FRONTEND: there is no such frontend" ;;
+    esac
+}
+
+serve_volume() {
+    try_serve_volume "$@" || fail "the server did not start: $*"
+}
+
+serve_volume_refused() {
+    if try_serve_volume "$@"; then
+        fail "the server started, and should have refused: $*"
+    fi
+    # shellcheck disable=SC2034 # for the test
+    said=$(server_log)
+}
+
+uri_of() {
+    echo "nbd+unix:///$1?socket=$tmp/server.sock"
+}
+
+server_log() {
+    cat "$tmp/server.log"
+}
+
+stop_server() {
+    local status=0
+    stop_process "$server_pid" || status=$?
+    expect_equal "exit status of the server" "$status" 0
+}
+
+kill_server() {
+    kill_process "$server_pid"
+}
