@@ -25,7 +25,6 @@
 
 #include "cli/zeros.h"
 #include "common/base/align.h"
-#include "common/base/clock.h"
 
 #define BLOCK_BYTES      4096
 #define PIECE_BYTES      (UINT64_C(1) << 20)
@@ -444,14 +443,12 @@ int briq_pump(struct briq_source *source, struct briq_sink *sink,
     if (pump.event_fd < 0)
         return briq_error_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
 
-    uint64_t start = briq_clock_ns();
     run_workers(&pump, workers);
     briq_progress_end(options->progress);
     close(pump.event_fd);
     *ret = (struct briq_pump_result){
         .copied_bytes = atomic_load(&pump.done),
         .written_bytes = atomic_load(&pump.written),
-        .elapsed_ns = briq_clock_ns() - start,
     };
     return pump.result;
 }
