@@ -376,23 +376,25 @@ static void clear_event(const struct pump *pump)
         BRIQ_ASSERT(errno == EAGAIN || errno == EINTR);
 }
 
+static void stop_if_cancelled(struct pump *pump)
+{
+    struct briq_error err = {""};
+    if (!atomic_load(&pump->stop) && briq_cancel_requested(pump->options->cancel))
+        fail(pump, briq_cancel_explain(&err), &err);
+}
+
 static void watch(struct pump *pump)
 {
-    const struct briq_cancel *cancel = pump->options->cancel;
     while (atomic_load(&pump->running) > 0) {
-        bool stopping = atomic_load(&pump->stop);
         struct pollfd p[] = {
             {.fd = pump->event_fd, .events = POLLIN},
             /* once noticed, the request stays pending and must not wake us again */
-            {.fd = stopping ? -1 : cancel->fd, .events = POLLIN},
+            {.fd = atomic_load(&pump->stop) ? -1 : pump->options->cancel->fd, .events = POLLIN},
         };
         (void)poll(p, BRIQ_COUNT_OF(p), briq_progress_interval_ms(pump->options->progress));
         if (p[0].revents != 0)
             clear_event(pump);
-        if (!stopping && briq_cancel_requested(cancel)) {
-            struct briq_error err = {""};
-            fail(pump, briq_cancel_explain(&err), &err);
-        }
+        stop_if_cancelled(pump);
         briq_progress_update(pump->options->progress, atomic_load(&pump->done));
     }
 }
@@ -400,6 +402,7 @@ static void watch(struct pump *pump)
 static void run_workers(struct pump *pump, struct worker *workers)
 {
     unsigned started = 0;
+    stop_if_cancelled(pump); /* then the workers find nothing to do */
     for (; started < pump->options->threads; started++) {
         struct worker *w = &workers[started];
         *w = (struct worker){.pump = pump, .number = started};
