@@ -7,12 +7,10 @@
 
 #include "common/device/device.h"
 
-static const uint64_t slot_offset[2] = {BRIQ_SB_A_OFFSET, BRIQ_SB_B_OFFSET};
-
 static int read_slot(struct briq_device *dev, unsigned slot, void *page,
                      struct briq_superblock *ret_sb, enum briq_sb_state *ret_state)
 {
-    int r = briq_device_read(dev, page, BRIQ_SB_BYTES, slot_offset[slot]);
+    int r = briq_device_read(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(slot));
     if (r == -EIO) {
         *ret_state = BRIQ_SB_DAMAGED; /* the other copy may do */
         return 0;
@@ -54,19 +52,26 @@ static unsigned newest(const enum briq_sb_state state[2], const struct briq_supe
     return state[1] == BRIQ_SB_OK && sb[1].generation > sb[0].generation ? 1 : 0;
 }
 
+int briq_superblock_look(struct briq_device *dev, struct briq_superblock sb[2],
+                         enum briq_sb_state state[2])
+{
+    void *page = aligned_alloc(4096, BRIQ_SB_BYTES);
+    if (page == NULL)
+        return -ENOMEM;
+    int r = 0;
+    memset(sb, 0, 2 * sizeof *sb);
+    for (unsigned slot = 0; slot < 2 && r == 0; slot++)
+        r = read_slot(dev, slot, page, &sb[slot], &state[slot]);
+    free(page);
+    return r;
+}
+
 int briq_superblock_read(struct briq_device *dev, const char *name,
                          struct briq_superblock_found *ret, struct briq_error *err)
 {
     struct briq_superblock sb[2];
-    enum briq_sb_state state[2] = {BRIQ_SB_DAMAGED, BRIQ_SB_DAMAGED};
-    void *page = aligned_alloc(4096, BRIQ_SB_BYTES);
-    if (page == NULL)
-        return -ENOMEM;
-    memset(sb, 0, sizeof sb);
-    int r = read_slot(dev, 0, page, &sb[0], &state[0]);
-    if (r == 0)
-        r = read_slot(dev, 1, page, &sb[1], &state[1]);
-    free(page);
+    enum briq_sb_state state[2];
+    int r = briq_superblock_look(dev, sb, state);
     if (r < 0)
         return briq_error_set(err, r, "%s: cannot read the superblock: %s", name, strerror(-r));
 
@@ -88,11 +93,11 @@ int briq_superblock_write(struct briq_device *dev, const struct briq_superblock 
     if (page == NULL)
         return -ENOMEM;
     briq_superblock_encode(sb, page);
-    int r = briq_device_write(dev, page, BRIQ_SB_BYTES, slot_offset[*slot]);
+    int r = briq_device_write(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(*slot));
     if (r == 0)
         r = briq_device_flush(dev);
     if (r == 0)
-        r = briq_device_write(dev, page, BRIQ_SB_BYTES, slot_offset[1 - *slot]);
+        r = briq_device_write(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(1 - *slot));
     free(page);
     *slot = 1 - *slot;
     return r;

@@ -23,6 +23,16 @@ struct briq_superblock_found {
 int briq_superblock_read(struct briq_device *dev, const char *name,
                          struct briq_superblock_found *ret, struct briq_error *err) BRIQ_MUST;
 
+/* Reads both copies as they are; one that cannot be read counts as damaged. Or I/O. */
+int briq_superblock_look(struct briq_device *dev, struct briq_superblock sb[2],
+                         enum briq_sb_state state[2]) BRIQ_MUST;
+
+/* Byte offset of copy 0 or 1. */
+static inline uint64_t briq_superblock_offset(unsigned slot)
+{
+    return slot == 0 ? BRIQ_SB_A_OFFSET : BRIQ_SB_B_OFFSET;
+}
+
 /* Writes sb to both copies in the safe order, *slot first; moves *slot on. Everything it refers to
  * must have been flushed before. Durable when it returns 0. */
 int briq_superblock_write(struct briq_device *dev, const struct briq_superblock *sb,

@@ -14,13 +14,8 @@
 
 #define POINTER_CHECK_SHIFT 44
 
-static uint64_t pointer_granule(uint64_t pointer)
-{
-    return pointer & BRIQ_WORD_GRANULE_MASK;
-}
-
-static uint64_t make_pointer(uint64_t granule, const uint8_t *page, enum briq_record_type type,
-                             uint64_t index)
+uint64_t briq_tree_pointer(uint64_t granule, const void *page, enum briq_record_type type,
+                           uint64_t index)
 {
     uint64_t hash = briq_payload_hash(page, BRIQ_PAGE_BYTES);
     uint64_t check = briq_extent_check(hash, briq_meta_tag(type, index), 1);
@@ -91,9 +86,9 @@ int briq_tree_read(struct briq_store *store, enum briq_record_type type, uint64_
 static int read_tree_page(struct briq_store *store, enum briq_record_type type, uint64_t index,
                           uint64_t pointer, void *ret)
 {
-    uint64_t granule = pointer_granule(pointer);
+    uint64_t granule = briq_tree_granule(pointer);
     int r = briq_tree_read(store, type, index, granule, ret);
-    if (r == 0 && make_pointer(granule, ret, type, index) != pointer)
+    if (r == 0 && briq_tree_pointer(granule, ret, type, index) != pointer)
         r = -EUCLEAN;
     if (r == 0)
         briq_space_tree_load(&store->space, granule, BRIQ_META_GRANULES);
@@ -233,9 +228,9 @@ static int store_page(struct briq_store *store, enum briq_record_type type, uint
             return r;
         briq_space_tree_add(&store->space, granule, BRIQ_META_GRANULES);
     }
-    *pointer = granule == 0 ? 0 : make_pointer(granule, page, type, index);
+    *pointer = granule == 0 ? 0 : briq_tree_pointer(granule, page, type, index);
     if (old != 0)
-        briq_space_tree_sub(&store->space, pointer_granule(old), BRIQ_META_GRANULES);
+        briq_space_tree_sub(&store->space, briq_tree_granule(old), BRIQ_META_GRANULES);
     uint64_t change = (granule != 0 ? BRIQ_META_GRANULES : 0) - (old != 0 ? BRIQ_META_GRANULES : 0);
     atomic_fetch_add(&store->maintain.meta_granules, change);
     return 0;
@@ -339,13 +334,13 @@ bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint6
     case BRIQ_REC_MAP_PAGE:
         return index < store->map.page_max && briq_map_page_granule(&store->map, index) == granule;
     case BRIQ_REC_MAP_NODE:
-        return index < tree->map_node_max && pointer_granule(tree->map_nodes[index]) == granule;
+        return index < tree->map_node_max && briq_tree_granule(tree->map_nodes[index]) == granule;
     case BRIQ_REC_SEG_PAGE:
-        return index < tree->seg_page_max && pointer_granule(tree->seg_pages[index]) == granule;
+        return index < tree->seg_page_max && briq_tree_granule(tree->seg_pages[index]) == granule;
     case BRIQ_REC_MAP_ROOT:
-        return index < BRIQ_MAP_ROOTS && pointer_granule(store->sb.map_roots[index]) == granule;
+        return index < BRIQ_MAP_ROOTS && briq_tree_granule(store->sb.map_roots[index]) == granule;
     case BRIQ_REC_SEG_ROOT:
-        return index < BRIQ_SEG_ROOTS && pointer_granule(store->sb.seg_roots[index]) == granule;
+        return index < BRIQ_SEG_ROOTS && briq_tree_granule(store->sb.seg_roots[index]) == granule;
     default:
         return false;
     }

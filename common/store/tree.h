@@ -17,6 +17,15 @@
 
 #define BRIQ_META_GRANULES 257u /* 4096 + 8 bytes */
 
+/* What a parent says of the page `page` of the tree at `granule`: where it is, and part of its check. */
+uint64_t briq_tree_pointer(uint64_t granule, const void *page, enum briq_record_type type,
+                           uint64_t index);
+
+static inline uint64_t briq_tree_granule(uint64_t pointer)
+{
+    return pointer & BRIQ_WORD_GRANULE_MASK;
+}
+
 int briq_tree_init(struct briq_store *store, uint64_t page_max, uint32_t seg_max) BRIQ_MUST;
 void briq_tree_fini(struct briq_store *store);
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "common/store/scan.h"
+
+#include <errno.h>
+
+#include "common/base/align.h"
+#include "common/store/walk.h"
+
+static bool is_chunk_at(struct briq_scan *scan, uint32_t off)
+{
+    struct briq_walk place = {
+        .seg = scan->seg,
+        .window_bytes = scan->window_bytes,
+        .uuid_lo = scan->uuid_lo,
+        .segseq = scan->segseq,
+    };
+    size_t need;
+    return briq_chunk_decode(scan->page, sizeof scan->page, &scan->chunk, &need) &&
+           briq_walk_belongs(&place, &scan->chunk, off);
+}
+
+/* Where a chunk may begin after none was found at `off`. */
+static uint32_t behind_gap(const struct briq_scan *scan, uint32_t off)
+{
+    if (scan->patient)
+        return off + BRIQ_CHUNK_ALIGN;
+    return (uint32_t)briq_align_down(off, scan->window_bytes) + scan->window_bytes;
+}
+
+int briq_scan_next(struct briq_scan *scan)
+{
+    uint64_t base = (uint64_t)scan->seg << scan->seg_shift;
+    while (scan->off < 1u << scan->seg_shift) {
+        uint32_t off = scan->off;
+        int r = scan->read(scan->opaque, scan->page, sizeof scan->page, base + off);
+        if (r < 0 && r != -EIO)
+            return r;
+        if (r == 0 && is_chunk_at(scan, off)) {
+            scan->off += scan->chunk.len;
+            return 1;
+        }
+        scan->unreadable += r == -EIO;
+        scan->gaps++;
+        scan->off = behind_gap(scan, off);
+    }
+    return 0;
+}
