@@ -12,6 +12,7 @@
 #include "common/base/size.h"
 #include "common/store/geometry.h"
 #include "common/store/maintain.h"
+#include "common/store/open.h"
 #include "common/store/recover.h"
 #include "common/store/superblock.h"
 #include "common/store/tree.h"
@@ -269,7 +270,7 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
 }
 
 /* Every segment in use must lie inside the device. */
-static int check_length(struct briq_store *store, struct briq_error *err)
+int briq_open_check_length(struct briq_store *store, struct briq_error *err)
 {
     struct briq_device *dev = store->dev;
     uint64_t need = BRIQ_DATA_OFFSET;
@@ -375,22 +376,11 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
                       (unsigned long long)recovery->discarded);
 }
 
-static int begin_after_crash(struct briq_store *store, struct briq_error *err)
+/* What was recovered becomes the volume: new streams, and an exact image that is durable. */
+static int write_recovered(struct briq_store *store, struct briq_error *err)
 {
-    int r = briq_recover(store, &store->recovery, err);
-    if (r < 0)
-        return r;
-    if (store->recovery.lost_flushed > 0)
-        store->opened_read_only = true;
-    report_recovery(store, &store->recovery);
-    atomic_store(&store->space.dead_count, 0);
-    briq_space_build_lists(&store->space);
-    atomic_store(&store->journal.seq, store->recovery.last_seq);
-    atomic_store(&store->journal.durable_seq, store->recovery.last_seq);
-    if (store->opened_read_only)
-        return 0;
     store->space.segseq = briq_max_u64(store->sb.segseq, (store->sb.incarnation + 1) << 32);
-    r = begin_streams(store, err);
+    int r = begin_streams(store, err);
     if (r < 0)
         return r;
     fill_open_superblock(store);
@@ -404,7 +394,30 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     return 0;
 }
 
-static int open_volume(struct briq_store *store, struct briq_error *err)
+/* All states and counts are as they are going to be; the last operation was `seq`. */
+static void take_over(struct briq_store *store, uint64_t seq)
+{
+    atomic_store(&store->space.dead_count, 0);
+    briq_space_build_lists(&store->space);
+    atomic_store(&store->journal.seq, seq);
+    atomic_store(&store->journal.durable_seq, seq);
+}
+
+static int begin_after_crash(struct briq_store *store, struct briq_error *err)
+{
+    int r = briq_recover(store, &store->recovery, err);
+    if (r < 0)
+        return r;
+    if (store->recovery.lost_flushed > 0)
+        store->opened_read_only = true;
+    report_recovery(store, &store->recovery);
+    take_over(store, store->recovery.last_seq);
+    if (store->opened_read_only)
+        return 0;
+    return write_recovered(store, err);
+}
+
+static int open_parts(struct briq_store *store, struct briq_error *err)
 {
     int r = open_device(store, err);
     if (r == 0)
@@ -414,40 +427,83 @@ static int open_volume(struct briq_store *store, struct briq_error *err)
     if (r == 0)
         r = make_windows(store, err);
     if (r == 0)
-        r = briq_tree_load(store, err);
-    if (r == 0)
-        r = check_length(store, err);
-    if (r == 0)
         r = start_maintenance(store);
+    return r;
+}
+
+static int open_volume(struct briq_store *store, struct briq_error *err)
+{
+    int r = open_parts(store, err);
+    if (r == 0)
+        r = briq_tree_load(store, NULL, err);
+    if (r == 0)
+        r = briq_open_check_length(store, err);
     if (r == 0)
         r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
     return r;
 }
 
-int briq_store_open(const char *name, const struct briq_open_options *options,
-                    struct briq_error *err, struct briq_store **ret)
+/* A store that is bare but for its options. On failure the options' device is closed. */
+static int open_begin(const char *name, const struct briq_open_options *options,
+                      struct briq_error *err, struct briq_store **ret)
 {
-    uint64_t began_ns = briq_clock_ns();
     struct briq_store *store = store_new(name);
     if (store == NULL || store->name == NULL) {
         if (options != NULL)
             briq_device_close(options->device);
         return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
     }
+    *ret = store;
     int r = fill_options(store, options, err);
     if (r < 0 && options != NULL)
         store->dev = options->device;
+    return r;
+}
+
+static int open_end(struct briq_store *store, int r, struct briq_error *err,
+                    struct briq_store **ret)
+{
+    if (r < 0) {
+        briq_error_set(err, r, "%s: cannot open: %s", store->name, strerror(-r));
+        briq_recovery_end(&store->recovery, false);
+        store_free(store, true);
+        return r;
+    }
+    *ret = store;
+    return 0;
+}
+
+int briq_store_open(const char *name, const struct briq_open_options *options,
+                    struct briq_error *err, struct briq_store **ret)
+{
+    uint64_t began_ns = briq_clock_ns();
+    struct briq_store *store = NULL;
+    int r = open_begin(name, options, err, &store);
+    if (store == NULL)
+        return r;
     bool in_memory = strncmp(name, "mem:", 4) == 0 && store->options.device == NULL;
     if (r == 0)
         r = in_memory ? open_memory(store, name + 4, err) : open_volume(store, err);
-    if (r < 0) {
-        briq_recovery_end(&store->recovery, false);
-        store_free(store, true);
-        return briq_error_set(err, r, "%s: cannot open: %s", name, strerror(-r));
-    }
     store->open_ns = briq_clock_ns() - began_ns;
-    *ret = store;
-    return 0;
+    return open_end(store, r, err, ret);
+}
+
+int briq_open_parts(const char *name, const struct briq_open_options *options,
+                    struct briq_error *err, struct briq_store **ret)
+{
+    struct briq_store *store = NULL;
+    int r = open_begin(name, options, err, &store);
+    if (store == NULL)
+        return r;
+    if (r == 0)
+        r = open_parts(store, err);
+    return open_end(store, r, err, ret);
+}
+
+int briq_open_anew(struct briq_store *store, uint64_t seq, struct briq_error *err)
+{
+    take_over(store, seq);
+    return write_recovered(store, err);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */
