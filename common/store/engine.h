@@ -64,12 +64,12 @@ struct briq_maintain {
     uint8_t *segment;          /* a segment being collected, as it lies on the medium */
     _Atomic bool want_space;   /* somebody waits for a segment */
     _Atomic uint64_t full_rounds; /* times it was found that nothing more can be freed */
-    uint64_t full_live, full_used; /* the state in which that was found last */
     uint64_t checkpoint_ns;    /* when the last checkpoint ended */
     uint64_t checkpoint_bytes; /* user log bytes, records and last operation it covered */
     uint64_t checkpoint_records;
-    unsigned stalled;          /* checkpoints for space that gave none, in a row ... */
-    uint32_t stalled_at;       /* ... and how much was free after the last */
+    uint64_t attempts;         /* units of work for space since somebody got some */
+    uint32_t attempts_takes;   /* space.user_takes at the last of them */
+    bool moved_since_checkpoint; /* garbage collection has made something dirty or pending */
     _Atomic bool stop_soon;    /* the thread ends after the unit in hand */
     _Atomic uint64_t meta_granules; /* live metadata */
     briq_counter gc_segments, gc_moved_blocks, gc_moved_bytes;

@@ -9,6 +9,9 @@
 #include "common/base/attr.h"
 #include "common/base/error.h"
 
+/* A volume has no more streams than one for so many segments. */
+#define BRIQ_SEGMENTS_A_STREAM 8u
+
 struct briq_geometry {
     uint32_t seg_shift, window_shift;
     uint32_t seg_first, seg_end;

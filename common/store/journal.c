@@ -84,17 +84,18 @@ static void enter_segment(struct briq_journal *journal, struct briq_stream *stre
 int briq_journal_begin(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor)
 {
     uint32_t seg;
-    if (names_next(journal, stream) && stream->next_seg == BRIQ_SEG_NONE) {
-        int r = take_segment(journal, stream, floor, &seg);
-        if (r < 0)
-            return r;
-        stream->next_seg = seg;
+    int r = 0;
+    /* In this order: use numbers rise along the chain. */
+    if (stream->seg == BRIQ_SEG_NONE) {
+        r = take_segment(journal, stream, floor, &seg);
+        if (r == 0)
+            enter_segment(journal, stream, seg);
     }
-    if (stream->seg != BRIQ_SEG_NONE)
-        return 0;
-    int r = take_segment(journal, stream, floor, &seg);
-    if (r == 0)
-        enter_segment(journal, stream, seg);
+    if (r == 0 && names_next(journal, stream) && stream->next_seg == BRIQ_SEG_NONE) {
+        r = take_segment(journal, stream, floor, &seg);
+        if (r == 0)
+            stream->next_seg = seg;
+    }
     return r;
 }
 

@@ -28,6 +28,9 @@
 #define CHECKPOINT_IDLE_NS UINT64_C(30000000000)
 #define IDLE_LOOK_S 5
 
+/* The segment that metadata goes to, and two with what the last checkpoints made garbage. */
+#define META_SEGMENTS 3u
+
 /* Used space that is not live is worth collecting above these shares (in percent), even if there is
  * space: memory is dear, a sparse file less so. */
 #define LIVE_PERCENT_MEMORY 70
@@ -134,6 +137,8 @@ uint64_t briq_store_live_max(struct briq_store *store)
     uint32_t total = store->space.seg_end - store->space.seg_first;
     uint32_t streams = store->journal.user_count;
     uint32_t kept = briq_store_floor(store, BRIQ_CLASS_USER) + 2 * streams + 2;
+    if (!store->in_memory)
+        kept += META_SEGMENTS;
     if (total <= kept)
         return 0;
     /* The rest may be filled to 92 %: chunk headers take 2 or 3, and collection needs some garbage to
@@ -200,6 +205,7 @@ static int do_checkpoint(struct briq_store *store)
 {
     store->maintain.checkpoint_bytes += user_log(store, false);
     store->maintain.checkpoint_records += user_log(store, true);
+    store->maintain.moved_since_checkpoint = false;
     int r = briq_checkpoint(store, false);
     return r < 0 ? r : 1;
 }
@@ -237,6 +243,7 @@ static int collect_one(struct briq_store *store, uint32_t max_live)
         atomic_store(&store->space.dead_count, 0);
         return 0;
     }
+    store->maintain.moved_since_checkpoint = true;
     int r = briq_gc_segment(store, seg);
     return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
 }
@@ -253,42 +260,52 @@ static int declare_full(struct briq_store *store)
 {
     update_tight(store);
     atomic_fetch_add(&store->maintain.full_rounds, 1);
-    store->maintain.stalled = 0;
+    store->maintain.attempts = 0;
     wake_waiting(store);
     return 0;
 }
 
-/* A checkpoint that is to give space, and a look whether it did. */
-static int checkpoint_for_space(struct briq_store *store)
+/* More than enough to collect every segment once and write a checkpoint after each. */
+static bool has_tried_all(struct briq_store *store)
+{
+    uint32_t total = store->space.seg_end - store->space.seg_first;
+    uint32_t takes = atomic_load(&store->space.user_takes);
+    if (takes != store->maintain.attempts_takes)
+        store->maintain.attempts = 0; /* others take what becomes free: that is progress */
+    store->maintain.attempts_takes = takes;
+    return ++store->maintain.attempts > 4 * (uint64_t)total + 16;
+}
+
+/* A checkpoint frees what is pending, and empties the segments whose metadata was made dirty. */
+static bool checkpoint_would_help(struct briq_store *store)
 {
     struct briq_maintain *m = &store->maintain;
-    int r = do_checkpoint(store);
-    if (r < 0)
-        return r;
-    uint32_t got = atomic_load(&store->space.free_count) + atomic_load(&store->space.pending_count);
-    m->stalled = got > m->stalled_at ? 0 : m->stalled + 1;
-    m->stalled_at = got;
-    return 1;
+    if (store->in_memory)
+        return false;
+    bool changed = m->moved_since_checkpoint || atomic_load(&store->space.pending_count) > 0 ||
+                   atomic_load(&store->map.dirty_count) > 0;
+    return changed;
 }
 
 static int make_space(struct briq_store *store)
 {
     struct briq_space *space = &store->space;
     if (atomic_load(&space->ready_count) > briq_store_floor(store, BRIQ_CLASS_USER)) {
-        store->maintain.stalled = 0;
+        store->maintain.attempts = 0;
         wake_waiting(store);
         return 1;
     }
-    if (store->maintain.stalled >= 3)
+    if (briq_space_in_grace(space) > 0)
+        return 0; /* free when its last reader leaves; he will kick us */
+    if (has_tried_all(store))
         return declare_full(store);
     bool room = atomic_load(&space->ready_count) > briq_store_floor(store, BRIQ_CLASS_GC);
     int r = room ? collect_one(store, worth_collecting(store, 97)) : 0;
     if (r != 0)
         return r;
-    if (store->in_memory)
-        return atomic_load(&space->pending_count) > 0 ? 0 : declare_full(store);
-    /* Even when nothing is set aside: old metadata becomes garbage with every checkpoint. */
-    return checkpoint_for_space(store);
+    if (checkpoint_would_help(store))
+        return do_checkpoint(store);
+    return declare_full(store);
 }
 
 /* ---- one unit ------------------------------------------------------------------------------------ */

@@ -125,8 +125,8 @@ int briq_map_touch(struct briq_map *map, uint64_t page)
     }
     state->dirty = map->period;
     dirty_push(map, page);
-    uint64_t node = atomic_load_explicit(&map->nodes[page], memory_order_relaxed);
-    atomic_store_explicit(&map->nodes[page], node | BRIQ_MAP_RESIDENT, memory_order_release);
+    /* The checkpoint may be placing an older image of the page at this very moment. */
+    atomic_fetch_or(&map->nodes[page], BRIQ_MAP_RESIDENT);
     return 0;
 }
 

@@ -94,18 +94,21 @@ enum briq_step briq_op_step(struct briq_ctx *ctx, struct briq_op *op)
     return step;
 }
 
+static void wake_if_readers_were_waited_for(struct briq_store *store)
+{
+    if (briq_windows_reclaim(&store->windows) || atomic_load(&store->maintain.want_space))
+        briq_waitq_wake(&store->waitq);
+}
+
 /* Somebody may be waiting for the readers of an old epoch, and we may have been the last. */
 void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_store *store = ctx->store;
     briq_epoch_leave(&store->epoch, &briq_op_state(op)->guard);
-    if (BRIQ_LIKELY(atomic_load(&store->waitq.count) == 0))
-        return;
-    bool want_space = atomic_load(&store->maintain.want_space);
-    if (want_space)
+    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.want_space)))
         briq_maintain_kick(store);
-    if (briq_windows_reclaim(&store->windows) || want_space)
-        briq_waitq_wake(&store->waitq);
+    if (BRIQ_UNLIKELY(atomic_load(&store->waitq.count) != 0))
+        wake_if_readers_were_waited_for(store);
 }
 
 enum briq_step briq_op_done(struct briq_ctx *ctx, struct briq_op *op, int result)
@@ -127,8 +130,12 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
     briq_op_put_buf(ctx, op);
     briq_op_leave_epoch(ctx, op); /* may find what we miss: then the ticket is stale, and we go on */
     st->next = phase;
-    if (briq_waitq_wait(&store->waitq, &st->waiter, ticket))
-        return BRIQ_STEP_WAIT; /* no more ours */
+    if (briq_waitq_wait(&store->waitq, &st->waiter, ticket)) {
+        /* No more ours. The last reader may have left just before he could see us waiting. */
+        if (briq_windows_reclaim(&store->windows))
+            briq_waitq_wake(&store->waitq);
+        return BRIQ_STEP_WAIT;
+    }
     briq_epoch_enter(&store->epoch, &st->guard, ctx->index);
     return BRIQ_STEP_NEXT;
 }

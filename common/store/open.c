@@ -55,6 +55,10 @@ static int fill_options(struct briq_store *store, const struct briq_open_options
 
 static int init_parts(struct briq_store *store, const struct briq_geometry *g, uint64_t map_bytes)
 {
+    /* Each stream holds two segments and wants reserves: a small volume has fewer. */
+    uint32_t streams_max = (g->seg_end - g->seg_first) / BRIQ_SEGMENTS_A_STREAM;
+    if (store->options.streams > streams_max)
+        store->options.streams = streams_max < 1 ? 1 : streams_max;
     int r = briq_map_init(&store->map, map_bytes);
     if (r == 0)
         r = briq_space_init(&store->space, store->dev, g->seg_shift, g->seg_first, g->seg_end,
@@ -325,7 +329,6 @@ static void fill_open_superblock(struct briq_store *store)
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
     store->journal.incarnation = (uint32_t)sb->incarnation;
-    store->space.segseq = briq_max_u64(sb->segseq, sb->incarnation << 32);
 }
 
 static int write_open_superblock(struct briq_store *store)
@@ -508,6 +511,14 @@ int briq_open_anew(struct briq_store *store, uint64_t seq, struct briq_error *er
 
 /* ---- closing ------------------------------------------------------------------------------------ */
 
+static void end_stream(struct briq_store *store, struct briq_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    briq_journal_seal(&store->journal, stream); /* a chunk may be open that never got a record */
+    briq_journal_end(&store->journal, stream);
+    pthread_mutex_unlock(&stream->lock);
+}
+
 static int end_streams(struct briq_store *store)
 {
     int r = briq_maintain_flush(store, false);
@@ -516,8 +527,8 @@ static int end_streams(struct briq_store *store)
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < store->journal.user_count; i++)
-        briq_journal_end(&store->journal, &store->journal.streams[i]);
-    briq_journal_end(&store->journal, briq_journal_gc(&store->journal));
+        end_stream(store, &store->journal.streams[i]);
+    end_stream(store, briq_journal_gc(&store->journal));
     return 0;
 }
 

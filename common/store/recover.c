@@ -301,6 +301,8 @@ static int follow_stream(struct follower *f, const struct briq_head *head)
     f->segseq = head->segseq;
     f->above = 0;
     f->next_seg = head->next_seg;
+    /* The stored table may be older than this head: opening writes a superblock only. */
+    claim_segment(store, head->seg, head->segseq);
     int r = follow_segment(f, head->seg, head->off, &found);
     /* Each segment has a higher use number than the one before, so this cannot go in circles. */
     while (r == 0 && seg_exists(store, f->next_seg)) {

@@ -178,6 +178,7 @@ int briq_space_take(struct briq_space *space, enum briq_stream_kind kind, uint32
         atomic_store_explicit(&space->segs[seg].moving, 0, memory_order_relaxed);
         set_state(space, seg, BRIQ_SEG_OPEN);
         atomic_fetch_add(&space->used_count, 1);
+        atomic_fetch_add(&space->user_takes, kind == BRIQ_KIND_USER);
         publish_counts(space);
         *ret_seg = seg;
         r = 0;
@@ -281,6 +282,14 @@ uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch)
     publish_counts(space);
     pthread_mutex_unlock(&space->lock);
     return freed;
+}
+
+uint32_t briq_space_in_grace(struct briq_space *space)
+{
+    pthread_mutex_lock(&space->lock);
+    uint32_t count = space->grace.count;
+    pthread_mutex_unlock(&space->lock);
+    return count;
 }
 
 /* A free segment without space on the host, off its list. */

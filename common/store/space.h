@@ -92,6 +92,7 @@ struct briq_space {
     _Atomic uint32_t used_count;  /* open, used, bad */
     _Atomic uint32_t pending_count; /* pending + released + grace */
     _Atomic uint32_t bad_count;
+    _Atomic uint32_t user_takes; /* segments taken by user streams: shows that they get on */
     _Atomic uint32_t dead_count; /* used segments whose live count fell to 0: a hint */
     bool host_full; /* the last reserve failed with ENOSPC; cleared when space was given back */
 };
@@ -177,6 +178,9 @@ void briq_space_release(struct briq_space *space, struct briq_epoch *epoch);
 
 /* GRACE -> READY for all that no reader can see any more. Returns how many. */
 uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch);
+
+/* How many segments only wait for readers to leave. */
+uint32_t briq_space_in_grace(struct briq_space *space);
 
 /*
  * Makes READY segments out of BARE ones until there are `want`, asking the host for space. Blocks.
