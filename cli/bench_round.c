@@ -88,7 +88,7 @@ int briq_round_run(const struct briq_round *round, struct briq_round_result *ret
 {
     BRIQ_ASSERT(round->threads >= 1 && round->threads <= BRIQ_ROUND_THREADS_MAX);
     struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
-    struct runner runners[BRIQ_ROUND_THREADS_MAX];
+    struct runner runners[BRIQ_ROUND_THREADS_MAX] = {0};
     pthread_t threads[BRIQ_ROUND_THREADS_MAX];
     uint64_t process = cpu_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     unsigned made = 0;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "cli/bench_corpus.h"
 #include "cli/volume.h"
@@ -35,6 +36,7 @@
 #define GC_TURNS          3 /* times the space that is appended */
 #define GC_BATCH_OPS      4096
 #define SOURCE_DIR        "/usr"
+#define MEMORY_FILES      "/dev/shm"
 
 struct payload {
     uint32_t granule; /* where it begins in the arena */
@@ -48,7 +50,7 @@ struct bench {
     unsigned char *arena;
     uint64_t arena_bytes; /* mapped */
     struct briq_store *store;
-    bool made; /* the volume is a file that is ours */
+    const char *file; /* the volume's, which is ours; NULL in memory */
 };
 
 static void tell_phase(const struct bench *b, const char *what)
@@ -178,52 +180,53 @@ static int pack_arena(struct bench *b, struct briq_error *err)
 
 /* ---- the volume ------------------------------------------------------------------------------ */
 
-static bool in_memory(const struct bench *b)
+static bool in_memory(const char *volume)
 {
-    return strncmp(b->options->volume, "mem:", 4) == 0;
+    return strncmp(volume, "mem:", 4) == 0;
 }
 
-static int make_file(struct bench *b, uint64_t limit, struct briq_error *err)
-{
-    struct briq_create_options create = {
-        .size_bytes = b->corpus.count * BRIQ_BLOCK_BYTES, .limit_bytes = limit, .accel = ACCEL};
-    int r = briq_store_create(b->options->volume, &create, err);
-    b->made = r == 0;
-    return r;
-}
-
-static int open_volume(struct bench *b, uint64_t limit, struct briq_error *err)
+static int open_store(struct bench *b, const char *name, struct briq_error *err)
 {
     struct briq_open_options open = {.accel = ACCEL, .log = briq_warnings_log()};
-    uint64_t size = b->corpus.count * BRIQ_BLOCK_BYTES;
+    int r = briq_store_open(name, &open, err, &b->store);
+    if (r < 0)
+        return r;
+    r = briq_store_start(b->store);
+    return r < 0 ? briq_error_set(err, r, "cannot start a thread: %s", strerror(-r)) : 0;
+}
+
+static int open_memory(struct bench *b, struct briq_error *err)
+{
     char name[64];
-    int r = 0;
-    if (limit != 0)
-        snprintf(name, sizeof name, "mem:%" PRIu64 ",limit=%" PRIu64, size, limit);
-    else
-        snprintf(name, sizeof name, "mem:%" PRIu64, size);
-    if (!in_memory(b))
-        r = make_file(b, limit, err);
-    if (r == 0)
-        r = briq_store_open(in_memory(b) ? name : b->options->volume, &open, err, &b->store);
-    if (r == 0) {
-        r = briq_store_start(b->store);
-        if (r < 0)
-            r = briq_error_set(err, r, "cannot start a thread: %s", strerror(-r));
-    }
-    return r;
+    snprintf(name, sizeof name, "mem:%" PRIu64, b->corpus.count * BRIQ_BLOCK_BYTES);
+    return open_store(b, name, err);
+}
+
+/* Makes a volume in the file `path`, which is removed when it is closed. */
+static int open_file(struct bench *b, const char *path, uint64_t limit, bool force,
+                     struct briq_error *err)
+{
+    struct briq_create_options create = {
+        .size_bytes = b->corpus.count * BRIQ_BLOCK_BYTES,
+        .limit_bytes = limit,
+        .accel = ACCEL,
+        .force = force,
+    };
+    int r = briq_store_create(path, &create, err);
+    if (r < 0)
+        return r;
+    b->file = path;
+    return open_store(b, path, err);
 }
 
 static int close_volume(struct bench *b, struct briq_error *err)
 {
     int r = briq_store_close(b->store);
     b->store = NULL;
-    if (b->made)
-        briq_volume_discard(b->options->volume);
-    b->made = false;
-    if (r < 0)
-        return briq_error_set(err, r, "%s: closing it: %s", b->options->volume, strerror(-r));
-    return 0;
+    if (b->file != NULL)
+        briq_volume_discard(b->file);
+    b->file = NULL;
+    return r < 0 ? briq_error_set(err, r, "closing the volume: %s", strerror(-r)) : 0;
 }
 
 /* Block i of the volume becomes block i of the corpus. */
@@ -410,8 +413,7 @@ static int append_until(struct bench *b, const struct briq_stats *from, uint64_t
     do {
         int r = write_loop(b, seed++, GC_BATCH_OPS);
         if (r < 0)
-            return briq_error_set(err, r, "%s: overwriting under a limit: %s", b->options->volume,
-                                  strerror(-r));
+            return briq_error_set(err, r, "overwriting at random under a limit: %s", strerror(-r));
         briq_store_stats(b->store, ret);
     } while (ret->user_log_bytes - from->user_log_bytes < bytes);
     return 0;
@@ -439,16 +441,35 @@ static int overwrite(struct bench *b, uint64_t limit, struct briq_bench_result *
     return 0;
 }
 
-static int measure_gc(struct bench *b, uint64_t stored, struct briq_bench_result *ret,
-                      struct briq_error *err)
+static int fill_and_overwrite(struct bench *b, const char *path, bool force, uint64_t stored,
+                              struct briq_bench_result *ret, struct briq_error *err)
 {
-    tell_phase(b, "garbage collection under a limit");
     uint64_t limit = briq_align_up((uint64_t)((double)stored / GC_LIVE), UINT64_C(1) << 20);
-    int r = open_volume(b, limit, err);
+    int r = open_file(b, path, limit, force, err);
     if (r == 0)
         r = overwrite(b, limit, ret, err);
     int closed = close_volume(b, err);
     return r < 0 ? r : closed;
+}
+
+/*
+ * A volume in memory has no headers, checksums and checkpoints, so nothing that could be called
+ * device bytes: this is always measured with a file, in a file system in memory if so.
+ */
+static int measure_gc(struct bench *b, uint64_t stored, struct briq_bench_result *ret,
+                      struct briq_error *err)
+{
+    tell_phase(b, "garbage collection under a limit");
+    if (!in_memory(b->options->volume))
+        return fill_and_overwrite(b, b->options->volume, false, stored, ret, err);
+    char path[] = MEMORY_FILES "/briq-bench.XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return briq_error_set(err, -errno, "%s: %s", path, strerror(errno));
+    close(fd);
+    int r = fill_and_overwrite(b, path, true, stored, ret, err);
+    unlink(path);
+    return r;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -458,7 +479,8 @@ static int measure_volume(struct bench *b, struct briq_bench_result *ret, uint64
 {
     struct briq_stats stats;
     tell_phase(b, "filling the volume");
-    int r = open_volume(b, 0, err);
+    const char *volume = b->options->volume;
+    int r = in_memory(volume) ? open_memory(b, err) : open_file(b, volume, 0, false, err);
     if (r == 0)
         r = fill_volume(b, err);
     if (r == 0)

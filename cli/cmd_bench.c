@@ -164,7 +164,8 @@ const struct briq_verb briq_verb_bench = {
             "run: random reads and writes of 4 KiB in a volume that was filled before, each beside "
             "a bare loop of LZ4 over the same blocks in the same order, in alternating rounds, of "
             "which the medians count. Then it overwrites at random a volume with a limit, of which "
-            "70 % is live data, and tells how many bytes the device gets per byte appended.",
+            "70 % is live data, and tells how many bytes the device gets per byte appended; that "
+            "volume is a file in /dev/shm when the first one is in memory.",
             "The data is real: the blocks of an image or of the files in /usr, without zeros and "
             "blocks of one repeated pattern. The working set should be larger than the caches of "
             "the processor. It takes about 2.2 times its size of memory.",

@@ -21,7 +21,7 @@ struct compact_job {
     const struct compact_args *args;
     struct briq_cancel cancel;
     struct briq_progress progress;
-    uint64_t file_before, file_after, stored;
+    struct briq_volume_info before, after;
 };
 
 static bool take_progress(void *opaque, uint64_t done, uint64_t total)
@@ -32,17 +32,8 @@ static bool take_progress(void *opaque, uint64_t done, uint64_t total)
     return !briq_cancel_requested(&job->cancel);
 }
 
-static uint64_t file_bytes(struct briq_store *store, uint64_t *ret_stored)
-{
-    struct briq_stats stats;
-    briq_store_stats(store, &stats);
-    *ret_stored = stats.stored_bytes;
-    return stats.host_bytes;
-}
-
 static int compact_store(struct compact_job *job, struct briq_store *store, struct briq_error *err)
 {
-    job->file_before = file_bytes(store, &job->stored);
     briq_progress_init(&job->progress, "compact", BRIQ_PROGRESS_ITEMS, 0, job->args->quiet);
     int r = briq_store_compact(store, take_progress, job);
     briq_progress_end(&job->progress);
@@ -50,19 +41,14 @@ static int compact_store(struct compact_job *job, struct briq_store *store, stru
         return briq_cancel_explain(err);
     if (r < 0)
         return briq_error_set(err, r, "%s: %s", job->args->volume, strerror(-r));
-    job->file_after = file_bytes(store, &job->stored);
     return 0;
 }
 
-static int compact(struct compact_job *job, struct briq_error *err)
+static int open_and_compact(struct compact_job *job, struct briq_error *err)
 {
     struct briq_open_options options = {.log = briq_warnings_log()};
     struct briq_store *store = NULL;
-    int r = briq_volume_check_name(job->args->volume, err);
-    if (r == 0)
-        r = briq_cancel_open(&job->cancel, err);
-    if (r == 0)
-        r = briq_store_open(job->args->volume, &options, err, &store);
+    int r = briq_store_open(job->args->volume, &options, err, &store);
     if (r < 0)
         return r;
     r = compact_store(job, store, err);
@@ -73,14 +59,29 @@ static int compact(struct compact_job *job, struct briq_error *err)
     return r;
 }
 
+/* What the file takes is asked while it is closed: an open volume keeps some space ahead. */
+static int compact(struct compact_job *job, struct briq_error *err)
+{
+    int r = briq_volume_check_name(job->args->volume, err);
+    if (r == 0)
+        r = briq_cancel_open(&job->cancel, err);
+    if (r == 0)
+        r = briq_volume_info(job->args->volume, &job->before, err);
+    if (r == 0)
+        r = open_and_compact(job, err);
+    if (r == 0)
+        r = briq_volume_info(job->args->volume, &job->after, err);
+    return r;
+}
+
 static int print_result(const struct compact_job *job)
 {
     struct briq_report report;
     briq_report_init(&report, job->args->json);
     briq_report_text(&report, "volume", "Volume", job->args->volume);
-    briq_report_size(&report, "file_before", "File took", job->file_before);
-    briq_report_size(&report, "file", "File takes", job->file_after);
-    briq_report_size(&report, "stored", "Stored data", job->stored);
+    briq_report_size(&report, "file_before", "File took", job->before.host_bytes);
+    briq_report_size(&report, "file", "File takes", job->after.host_bytes);
+    briq_report_size(&report, "stored", "Stored data", job->after.stored_bytes);
     int r = briq_report_print(&report, stdout);
     briq_report_fini(&report);
     return r;

@@ -12,6 +12,7 @@
 #include "cli/source.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
+#include "common/base/clock.h"
 
 struct export_args {
     const char *volume, *dest, *format;
@@ -25,6 +26,7 @@ struct export_job {
     struct briq_source *source;
     struct briq_sink *sink;
     struct briq_pump_result copied;
+    uint64_t elapsed_ns; /* of the copy, until it was safe */
 };
 
 static int open_ends(struct export_job *job, struct briq_error *err)
@@ -52,9 +54,11 @@ static int copy(struct export_job *job, struct briq_error *err)
         .cancel = &job->cancel,
         .progress = &progress,
     };
+    uint64_t start = briq_clock_ns();
     int r = briq_pump(job->source, job->sink, &options, &job->copied, err);
     if (r == 0)
         r = job->sink->ops->finish(job->sink, err);
+    job->elapsed_ns = briq_clock_ns() - start;
     return r;
 }
 
@@ -80,7 +84,7 @@ static int export(struct export_job *job, struct briq_error *err)
 
 static int print_result(const struct export_job *job)
 {
-    double seconds = (double)job->copied.elapsed_ns / 1e9;
+    double seconds = (double)job->elapsed_ns / 1e9;
     bool standard_output = strcmp(job->args->dest, "-") == 0;
     struct briq_report report;
     briq_report_init(&report, job->args->json);

@@ -19,7 +19,12 @@
 #include "cli/volume.h"
 #include "cli/warnings.h"
 #include "common/base/align.h"
+#include "common/base/clock.h"
 #include "common/store/store.h"
+
+/* Segments are chosen by size; of a volume that grows with a stream, nobody knows it yet. With
+ * these it can grow as large as a volume may be. */
+#define GROWING_SEGMENT_SHIFT 20
 
 struct import_args {
     const char *source, *volume, *source_format;
@@ -34,7 +39,8 @@ struct import_job {
     struct briq_store *store;
     bool created;
     struct briq_pump_result copied;
-    struct briq_stats stats;
+    uint64_t elapsed_ns; /* of the copy, until it was safe */
+    struct briq_volume_info info;
 };
 
 /* How large the new volume is at first; *ret_limit is how long a stream may be, 0: it may grow. */
@@ -58,7 +64,7 @@ static int choose_size(const struct import_args *a, const struct briq_source *so
     return 0;
 }
 
-static int make_volume(struct import_job *job, uint64_t size, struct briq_error *err)
+static int make_volume(struct import_job *job, uint64_t size, bool grows, struct briq_error *err)
 {
     const struct import_args *a = job->args;
     struct briq_create_options create = {
@@ -66,8 +72,9 @@ static int make_volume(struct import_job *job, uint64_t size, struct briq_error 
         .limit_bytes = a->limit,
         .accel = (unsigned)a->accel,
         .force = a->force,
+        .segment_shift = grows ? GROWING_SEGMENT_SHIFT : 0,
     };
-    struct briq_open_options open = {.direct = a->direct, .log = briq_warnings_log()};
+    struct briq_open_options open = {.direct = a->direct, .log = briq_warnings_errors_only()};
     int r = briq_store_create(a->volume, &create, err);
     if (r < 0)
         return r;
@@ -98,12 +105,14 @@ static int copy(struct import_job *job, uint64_t limit, struct briq_error *err)
         .cancel = &job->cancel,
         .progress = &progress,
     };
+    uint64_t start = briq_clock_ns();
     r = briq_pump(job->source, sink, &options, &job->copied, err);
     if (r == 0 && job->copied.copied_bytes == 0 && a->size == 0)
         r = briq_error_set(err, -EINVAL, "%s: it is empty; --size makes a volume all the same",
                            job->source->name);
     if (r == 0)
         r = sink->ops->finish(sink, err);
+    job->elapsed_ns = briq_clock_ns() - start;
     briq_sink_close(sink);
     return r;
 }
@@ -124,15 +133,15 @@ static int end_volume(struct import_job *job, int r, struct briq_error *err)
 
 static int import(struct import_job *job, struct briq_error *err)
 {
+    bool stream = job->source->size_bytes == BRIQ_SOURCE_SIZE_UNKNOWN;
     uint64_t size = 0, limit = 0;
     int r = choose_size(job->args, job->source, &size, &limit, err);
     if (r == 0)
-        r = make_volume(job, size, err);
+        r = make_volume(job, size, stream && limit == 0, err);
     if (r == 0)
         r = copy(job, limit, err);
-    if (r == 0)
-        briq_store_stats(job->store, &job->stats);
-    return end_volume(job, r, err);
+    r = end_volume(job, r, err);
+    return r == 0 ? briq_volume_info(job->args->volume, &job->info, err) : r;
 }
 
 static int open_and_import(struct import_job *job, struct briq_error *err)
@@ -155,18 +164,19 @@ static int open_and_import(struct import_job *job, struct briq_error *err)
 
 static int print_result(const struct import_job *job)
 {
-    const struct briq_stats *s = &job->stats;
-    double seconds = (double)job->copied.elapsed_ns / 1e9;
+    const struct briq_volume_info *info = &job->info;
+    double seconds = (double)job->elapsed_ns / 1e9;
     struct briq_report report;
     briq_report_init(&report, job->args->json);
     briq_report_text(&report, "source", NULL, job->args->source);
     briq_report_text(&report, "volume", "Volume", job->args->volume);
-    briq_report_size(&report, "size", "Size", s->size_bytes);
-    briq_report_size(&report, "mapped", "Data", s->mapped_blocks * BRIQ_BLOCK_BYTES);
-    briq_report_size(&report, "stored", "Stored as", s->stored_bytes);
+    briq_report_size(&report, "size", "Size", info->size_bytes);
+    briq_report_size(&report, "mapped", "Data", info->mapped_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(&report, "stored", "Stored as", info->stored_bytes);
     briq_report_real(&report, "ratio", "Ratio",
-                     briq_volume_ratio(s->mapped_blocks, s->fill_blocks, s->stored_bytes), 3, "");
-    briq_report_size(&report, "file", "File takes", s->host_bytes);
+                     briq_volume_ratio(info->mapped_blocks, info->fill_blocks, info->stored_bytes),
+                     3, "");
+    briq_report_size(&report, "file", "File takes", info->host_bytes);
     briq_report_real(&report, "seconds", "Time", seconds, 2, " s");
     briq_report_real(&report, "mb_per_s", "Speed", (double)job->copied.copied_bytes / 1e6 / seconds,
                      0, " MB/s");

@@ -25,19 +25,23 @@
 
 #include "cli/zeros.h"
 #include "common/base/align.h"
-#include "common/base/clock.h"
 
+#define BLOCK_BYTES      4096
 #define PIECE_BYTES      (UINT64_C(1) << 20)
 #define GROW_PIECE_BYTES (UINT64_C(16) << 20) /* a resize is durable, so not too many of them */
 #define ZERO_PIECE_BYTES (UINT64_C(64) << 20) /* at most, so that a cancelled job ends soon */
 #define HOLE_BYTES_MIN   (UINT64_C(64) << 10) /* a shorter one is cheaper read than skipped */
-#define BUFFER_ALIGN     4096
 #define WAITING_THREADS  4
 
 struct piece {
     uint64_t off, len;
     bool zero;   /* reads as zeros, and nothing is in the buffer */
     bool loaded; /* the data is in the buffer already */
+};
+
+struct extent {
+    uint64_t end;
+    bool zero;
 };
 
 struct pump {
@@ -47,9 +51,9 @@ struct pump {
     uint64_t buffer_bytes;
 
     pthread_mutex_t plan;
-    uint64_t plan_pos;   /* everything before it was given out */
-    uint64_t extent_end; /* what the source said of [plan_pos, extent_end) */
-    bool extent_zero;
+    uint64_t plan_pos;         /* everything before it was given out */
+    struct extent extent;      /* of plan_pos, when that is before its end */
+    struct extent next_extent; /* begins where that ends, or has no more to tell */
     bool stream_ended;
 
     pthread_mutex_t turn;
@@ -109,17 +113,39 @@ static void fail(struct pump *pump, int code, const struct briq_error *err)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
+/* What the source says of the bytes from `off` on. */
+static int ask_extent(struct worker *w, uint64_t off, struct extent *ret)
+{
+    struct pump *pump = w->pump;
+    uint64_t len = 0;
+    int r = pump->source->ops->extent(pump->source, w->number, off, pump->source->size_bytes - off,
+                                      &len, &ret->zero, &w->err);
+    ret->end = off + len;
+    return r;
+}
+
+/*
+ * Makes `extent` describe plan_pos. A hole may be told of in many small parts, which would each be
+ * too short to be skipped: they are put together until they are long enough. The data that ended
+ * the search is kept for the next call.
+ */
 static int load_extent(struct worker *w)
 {
     struct pump *pump = w->pump;
-    if (pump->plan_pos < pump->extent_end)
+    if (pump->plan_pos < pump->extent.end)
         return 0;
-    uint64_t len = 0;
-    int r = pump->source->ops->extent(pump->source, w->number, pump->plan_pos,
-                                      pump->source->size_bytes - pump->plan_pos, &len,
-                                      &pump->extent_zero, &w->err);
-    if (r == 0)
-        pump->extent_end = pump->plan_pos + len;
+    if (pump->plan_pos < pump->next_extent.end) {
+        pump->extent = pump->next_extent;
+        return 0;
+    }
+    int r = ask_extent(w, pump->plan_pos, &pump->extent);
+    while (r == 0 && pump->extent.zero && pump->extent.end < pump->source->size_bytes &&
+           pump->extent.end - pump->plan_pos < HOLE_BYTES_MIN + BLOCK_BYTES) {
+        r = ask_extent(w, pump->extent.end, &pump->next_extent);
+        if (r < 0 || !pump->next_extent.zero)
+            break;
+        pump->extent.end = pump->next_extent.end;
+    }
     return r;
 }
 
@@ -128,16 +154,40 @@ static bool sink_needs_zeros(const struct pump *pump)
     return pump->sink->ops->zero != NULL;
 }
 
-/* Takes zeros from the front of the plan: a piece, or nothing when the sink can do without. */
-static void take_zeros(struct pump *pump, struct piece *piece)
+/*
+ * The length of the zeros at plan_pos that are worth a piece of their own, else 0. They begin and
+ * end between blocks, so that no block is copied in two parts.
+ */
+static uint64_t hole_length(const struct pump *pump)
 {
-    uint64_t len = pump->extent_end - pump->plan_pos;
+    uint64_t end = pump->extent.end;
+    if (!pump->extent.zero || pump->plan_pos % BLOCK_BYTES != 0)
+        return 0;
+    if (end < pump->source->size_bytes)
+        end = briq_align_down(end, BLOCK_BYTES);
+    return end >= pump->plan_pos + HOLE_BYTES_MIN ? end - pump->plan_pos : 0;
+}
+
+/* Takes zeros from the front of the plan: a piece, or nothing when the sink can do without. */
+static void take_zeros(struct pump *pump, uint64_t len, struct piece *piece)
+{
     if (sink_needs_zeros(pump)) {
         len = briq_min_u64(len, ZERO_PIECE_BYTES);
         *piece = (struct piece){.off = pump->plan_pos, .len = len, .zero = true};
     } else {
         atomic_fetch_add(&pump->done, len);
     }
+    pump->plan_pos += len;
+}
+
+/* Adds what comes next to a piece of data, up to the next boundary `unit`. */
+static void take_data(struct pump *pump, uint64_t unit, struct piece *piece)
+{
+    uint64_t boundary = briq_align_down(pump->plan_pos, unit) + unit;
+    uint64_t len = briq_min_u64(pump->extent.end, boundary) - pump->plan_pos;
+    if (piece->len == 0)
+        piece->off = pump->plan_pos;
+    piece->len += len;
     pump->plan_pos += len;
 }
 
@@ -152,21 +202,17 @@ static int take_range(struct worker *w, struct piece *piece)
         int r = load_extent(w);
         if (r < 0)
             return r;
-        uint64_t left = pump->extent_end - pump->plan_pos;
-        if (pump->extent_zero && left >= HOLE_BYTES_MIN) {
-            if (piece->len == 0)
-                take_zeros(pump, piece);
-            if (piece->len != 0)
+        uint64_t hole = hole_length(pump);
+        if (hole == 0) {
+            /* zeros that do not begin between blocks may do so behind the present block */
+            take_data(pump, pump->extent.zero ? BLOCK_BYTES : PIECE_BYTES, piece);
+            if (pump->plan_pos % PIECE_BYTES == 0)
                 return 0;
             continue;
         }
         if (piece->len == 0)
-            piece->off = pump->plan_pos;
-        uint64_t boundary = briq_align_down(pump->plan_pos, PIECE_BYTES) + PIECE_BYTES;
-        uint64_t len = briq_min_u64(left, boundary - pump->plan_pos);
-        piece->len += len;
-        pump->plan_pos += len;
-        if (pump->plan_pos == boundary)
+            take_zeros(pump, hole, piece);
+        if (piece->len != 0)
             return 0;
     }
     return 0;
@@ -311,7 +357,7 @@ static void *work(void *arg)
 
 static int start_worker(struct worker *w)
 {
-    int r = posix_memalign(&w->buffer, BUFFER_ALIGN, w->pump->buffer_bytes);
+    int r = posix_memalign(&w->buffer, BLOCK_BYTES, w->pump->buffer_bytes);
     if (r == 0) {
         atomic_fetch_add(&w->pump->running, 1);
         r = pthread_create(&w->thread, NULL, work, w);
@@ -330,23 +376,25 @@ static void clear_event(const struct pump *pump)
         BRIQ_ASSERT(errno == EAGAIN || errno == EINTR);
 }
 
+static void stop_if_cancelled(struct pump *pump)
+{
+    struct briq_error err = {""};
+    if (!atomic_load(&pump->stop) && briq_cancel_requested(pump->options->cancel))
+        fail(pump, briq_cancel_explain(&err), &err);
+}
+
 static void watch(struct pump *pump)
 {
-    const struct briq_cancel *cancel = pump->options->cancel;
     while (atomic_load(&pump->running) > 0) {
-        bool stopping = atomic_load(&pump->stop);
         struct pollfd p[] = {
             {.fd = pump->event_fd, .events = POLLIN},
             /* once noticed, the request stays pending and must not wake us again */
-            {.fd = stopping ? -1 : cancel->fd, .events = POLLIN},
+            {.fd = atomic_load(&pump->stop) ? -1 : pump->options->cancel->fd, .events = POLLIN},
         };
         (void)poll(p, BRIQ_COUNT_OF(p), briq_progress_interval_ms(pump->options->progress));
         if (p[0].revents != 0)
             clear_event(pump);
-        if (!stopping && briq_cancel_requested(cancel)) {
-            struct briq_error err = {""};
-            fail(pump, briq_cancel_explain(&err), &err);
-        }
+        stop_if_cancelled(pump);
         briq_progress_update(pump->options->progress, atomic_load(&pump->done));
     }
 }
@@ -354,6 +402,7 @@ static void watch(struct pump *pump)
 static void run_workers(struct pump *pump, struct worker *workers)
 {
     unsigned started = 0;
+    stop_if_cancelled(pump); /* then the workers find nothing to do */
     for (; started < pump->options->threads; started++) {
         struct worker *w = &workers[started];
         *w = (struct worker){.pump = pump, .number = started};
@@ -397,14 +446,12 @@ int briq_pump(struct briq_source *source, struct briq_sink *sink,
     if (pump.event_fd < 0)
         return briq_error_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
 
-    uint64_t start = briq_clock_ns();
     run_workers(&pump, workers);
     briq_progress_end(options->progress);
     close(pump.event_fd);
     *ret = (struct briq_pump_result){
         .copied_bytes = atomic_load(&pump.done),
         .written_bytes = atomic_load(&pump.written),
-        .elapsed_ns = briq_clock_ns() - start,
     };
     return pump.result;
 }

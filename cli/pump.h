@@ -28,7 +28,6 @@ struct briq_pump_options {
 struct briq_pump_result {
     uint64_t copied_bytes;  /* length of the source */
     uint64_t written_bytes; /* handed to write; the rest were zeros */
-    uint64_t elapsed_ns;
 };
 
 /*

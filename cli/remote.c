@@ -270,9 +270,10 @@ static int ask_extents(struct briq_remote *remote, unsigned worker, uint64_t off
                        struct briq_error *err)
 {
     remote->extent_count = remote->extent_index = 0;
-    nbd_extent_callback callback = {.callback = take_extents, .user_data = remote};
     uint64_t asked = briq_min_u64(len, STATUS_BYTES_MAX);
-    if (nbd_block_status(handle_of(remote, worker), asked, off, callback, 0) < 0)
+    if (nbd_block_status(handle_of(remote, worker), asked, off,
+                         (nbd_extent_callback){.callback = take_extents, .user_data = remote},
+                         0) < 0)
         return explain(remote, err);
     if (remote->extent_count == 0 || remote->extents[0].end <= off)
         return briq_error_set(err, -EPROTO, "%s: the server describes no extent at byte %llu",

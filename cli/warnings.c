@@ -6,11 +6,24 @@
 static void show(void *opaque, enum briq_log_level level, const char *line)
 {
     (void)opaque;
-    if (level == BRIQ_LOG_ERROR || level == BRIQ_LOG_WARNING)
-        fprintf(stderr, "briq: %s: %s\n", level == BRIQ_LOG_ERROR ? "error" : "warning", line);
+    if (level == BRIQ_LOG_ERROR)
+        fprintf(stderr, "briq: error: %s\n", line);
+    else if (level == BRIQ_LOG_WARNING)
+        fprintf(stderr, "briq: warning: %s\n", line);
+}
+
+static void show_errors(void *opaque, enum briq_log_level level, const char *line)
+{
+    if (level == BRIQ_LOG_ERROR)
+        show(opaque, level, line);
 }
 
 struct briq_log briq_warnings_log(void)
 {
     return (struct briq_log){.sink = show};
+}
+
+struct briq_log briq_warnings_errors_only(void)
+{
+    return (struct briq_log){.sink = show_errors};
 }

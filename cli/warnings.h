@@ -5,7 +5,9 @@
 
 #include "common/base/log.h"
 
-/* A sink for briq_open_options: errors and warnings get a line, information does not. */
+/* Sinks for briq_open_options: errors and warnings get a line, information does not ... */
 struct briq_log briq_warnings_log(void);
+/* ... and errors alone, for a verb of which the result or its one line of failure says the rest. */
+struct briq_log briq_warnings_errors_only(void);
 
 #endif

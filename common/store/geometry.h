@@ -10,7 +10,7 @@
 #include "common/base/error.h"
 
 /* A volume has no more streams than one for so many segments. */
-#define BRIQ_SEGMENTS_A_STREAM 8u
+#define BRIQ_SEGMENTS_A_STREAM 12u
 
 struct briq_geometry {
     uint32_t seg_shift, window_shift;

@@ -20,7 +20,7 @@ int briq_iobufs_init(struct briq_iobufs *pool, uint32_t count)
     }
     for (uint32_t i = count; i > 0; i--) {
         pool->all[i - 1].mem = pool->mem + (size_t)(i - 1) * BRIQ_IOBUF_BYTES;
-        briq_iobuf_put(pool, &pool->all[i - 1]);
+        (void)briq_iobuf_put(pool, &pool->all[i - 1]);
     }
     return 0;
 }
@@ -47,10 +47,12 @@ struct briq_iobuf *briq_iobuf_get(struct briq_iobufs *pool)
     return buf;
 }
 
-void briq_iobuf_put(struct briq_iobufs *pool, struct briq_iobuf *buf)
+bool briq_iobuf_put(struct briq_iobufs *pool, struct briq_iobuf *buf)
 {
     pthread_mutex_lock(&pool->lock);
+    bool was_empty = pool->free == NULL;
     buf->next = pool->free;
     pool->free = buf;
     pthread_mutex_unlock(&pool->lock);
+    return was_empty;
 }

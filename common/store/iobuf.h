@@ -11,6 +11,7 @@
 #define BRIQ_STORE_IOBUF_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
@@ -46,6 +47,7 @@ void briq_iobufs_fini(struct briq_iobufs *pool);
 
 /* An empty buffer, or NULL: none is free now. */
 struct briq_iobuf *briq_iobuf_get(struct briq_iobufs *pool);
-void briq_iobuf_put(struct briq_iobufs *pool, struct briq_iobuf *buf);
+/* Gives it back. True if there was none: then somebody may be waiting for it. */
+bool briq_iobuf_put(struct briq_iobufs *pool, struct briq_iobuf *buf);
 
 #endif

@@ -28,6 +28,9 @@
 #define CHECKPOINT_IDLE_NS UINT64_C(30000000000)
 #define IDLE_LOOK_S 5
 
+/* What the smallest checkpoint needs. */
+#define CHECKPOINT_SEGMENTS_MIN 2u
+
 /* The segment that metadata goes to, and two with what the last checkpoints made garbage. */
 #define META_SEGMENTS 3u
 
@@ -108,20 +111,29 @@ void briq_maintain_wait(struct briq_store *store, uint64_t ticket)
 
 /* ---- limits -------------------------------------------------------------------------------------- */
 
+/*
+ * What must stay free, from the most needed up:
+ *   a checkpoint            the segments it fills
+ *   garbage collection      one to move to, beyond that
+ *   recovery after a crash  a checkpoint, then two segments for each user stream, then collection
+ *   trims                   may go down to there, for they lead to free space
+ *   writes                  leave trims one segment for each stream
+ */
 uint32_t briq_store_floor(struct briq_store *store, enum briq_seg_class class)
 {
-    uint32_t floor = 0;
+    uint32_t users = store->journal.user_count;
+    uint32_t checkpoint = 0, recovery = 0;
     if (class == BRIQ_CLASS_META)
         return 0;
-    if (!store->in_memory)
-        floor = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
-                                      briq_space_seg_bytes(&store->space)) + 1;
-    if (class >= BRIQ_CLASS_GC)
-        return floor;
-    floor += 1; /* garbage collection can always empty one segment into another */
-    if (class >= BRIQ_CLASS_TRIM)
-        return floor;
-    return floor + store->journal.user_count;
+    if (!store->in_memory) {
+        checkpoint = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
+                                           briq_space_seg_bytes(&store->space)) + 1;
+        recovery = CHECKPOINT_SEGMENTS_MIN + 2 * users;
+    }
+    if (class == BRIQ_CLASS_GC)
+        return checkpoint;
+    uint32_t trims = checkpoint + 1 + recovery;
+    return class == BRIQ_CLASS_TRIM ? trims : trims + users;
 }
 
 uint64_t briq_store_live(struct briq_store *store)
@@ -313,8 +325,11 @@ static int make_space(struct briq_store *store)
 static void refill(struct briq_store *store)
 {
     struct briq_space *space = &store->space;
-    if (atomic_load(&space->pending_count) > 0)
-        briq_space_reclaim(space, &store->epoch);
+    /* First the wish, then the look: a reader that leaves in between sees the wish. */
+    atomic_store(&store->maintain.watch_readers, true);
+    briq_space_reclaim(space, &store->epoch);
+    if (briq_space_in_grace(space) == 0)
+        atomic_store(&store->maintain.watch_readers, false);
     uint32_t want = ready_wanted(store);
     if (atomic_load(&space->ready_count) < want && briq_space_prepare(space, want) == -ENOSPC)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,

@@ -94,6 +94,13 @@ enum briq_step briq_op_step(struct briq_ctx *ctx, struct briq_op *op)
     return step;
 }
 
+static void kick_if_readers_are_watched(struct briq_store *store)
+{
+    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.watch_readers)) &&
+        atomic_exchange(&store->maintain.watch_readers, false))
+        briq_maintain_kick(store);
+}
+
 static void wake_if_readers_were_waited_for(struct briq_store *store)
 {
     if (briq_windows_reclaim(&store->windows) || atomic_load(&store->maintain.want_space))
@@ -105,8 +112,7 @@ void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_store *store = ctx->store;
     briq_epoch_leave(&store->epoch, &briq_op_state(op)->guard);
-    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.want_space)))
-        briq_maintain_kick(store);
+    kick_if_readers_are_watched(store);
     if (BRIQ_UNLIKELY(atomic_load(&store->waitq.count) != 0))
         wake_if_readers_were_waited_for(store);
 }
@@ -128,12 +134,15 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
     struct briq_store *store = ctx->store;
     struct briq_op_state *st = briq_op_state(op);
     briq_op_put_buf(ctx, op);
-    briq_op_leave_epoch(ctx, op); /* may find what we miss: then the ticket is stale, and we go on */
+    /* Quietly: operations that wait and wake each other would never let anybody think that it is
+     * time for maintenance. Whoever maintains, finds that we have left. */
+    briq_epoch_leave(&store->epoch, &st->guard);
     st->next = phase;
     if (briq_waitq_wait(&store->waitq, &st->waiter, ticket)) {
         /* No more ours. The last reader may have left just before he could see us waiting. */
         if (briq_windows_reclaim(&store->windows))
             briq_waitq_wake(&store->waitq);
+        kick_if_readers_are_watched(store);
         return BRIQ_STEP_WAIT;
     }
     briq_epoch_enter(&store->epoch, &st->guard, ctx->index);
@@ -160,9 +169,9 @@ void briq_op_put_buf(struct briq_ctx *ctx, struct briq_op *op)
     struct briq_op_state *st = briq_op_state(op);
     if (st->buf == NULL)
         return;
-    briq_iobuf_put(&ctx->store->iobufs, st->buf);
+    bool was_empty = briq_iobuf_put(&ctx->store->iobufs, st->buf);
     st->buf = NULL;
-    if (BRIQ_UNLIKELY(atomic_load(&ctx->store->waitq.count) != 0))
+    if (BRIQ_UNLIKELY(was_empty))
         briq_waitq_wake(&ctx->store->waitq);
 }
 

@@ -108,15 +108,25 @@ static bool cached(struct briq_ctx *ctx, struct briq_op *op, uint64_t off, uint3
     return true;
 }
 
-static void keep_in_cache(struct briq_ctx *ctx, const struct briq_op *op)
+/*
+ * Only the sectors of the extents that were asked for: their windows are on the device as a whole. What
+ * was read in between, to save a request, may belong to a window that is still being written.
+ */
+static void keep_in_cache(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_store *store = ctx->store;
+    const struct briq_iobuf *buf = briq_op_state(op)->buf;
     if (store->cache == NULL)
         return;
-    for (unsigned i = 0; i < op->io_count; i++)
-        for (uint32_t at = 0; at < op->io[i].len; at += BRIQ_CACHE_SECTOR_BYTES)
-            briq_cache_put(store->cache, sector_key(store, op->io[i].off + at),
-                           (uint8_t *)op->io[i].buf + at);
+    for (uint32_t i = 0; i < buf->item_count; i++) {
+        const struct briq_iobuf_item *item = &buf->items[i];
+        uint64_t off = briq_word_granule(item->word) << BRIQ_GRANULE_SHIFT;
+        uint64_t end = off + briq_word_granules(item->word) * BRIQ_GRANULE_BYTES;
+        uint64_t from = briq_align_down(off, BRIQ_CACHE_SECTOR_BYTES);
+        const uint8_t *mem = buf->mem + item->off - (off - from);
+        for (uint64_t s = from; s < end; s += BRIQ_CACHE_SECTOR_BYTES)
+            briq_cache_put(store->cache, sector_key(store, s), mem + (s - from));
+    }
 }
 
 /* ---- phases ------------------------------------------------------------------------------------ */

@@ -297,16 +297,43 @@ static void resume_stream(struct briq_store *store, unsigned id)
     if (head->seg == BRIQ_SEG_NONE ||
         atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED)
         return;
-    briq_space_reopen(&store->space, head->seg);
-    briq_journal_resume(&store->journal.streams[id], head);
+    struct briq_stream *stream = &store->journal.streams[id];
+    briq_space_reopen(&store->space, head->seg, stream->kind, head->segseq);
+    briq_journal_resume(stream, head);
+}
+
+/* The number of this opening: everything written from here on carries it. */
+static void begin_incarnation(struct briq_store *store)
+{
+    store->sb.incarnation++;
+    store->journal.incarnation = (uint32_t)store->sb.incarnation;
+    store->space.segseq = briq_max_u64(store->sb.segseq, store->sb.incarnation << 32);
+}
+
+/* A volume that was closed, or died, with hardly a free segment is collected before it is used. */
+static int find_space(struct briq_store *store, uint32_t wanted)
+{
+    int r = briq_space_prepare(&store->space, wanted);
+    if (r == -ENOSPC)
+        r = 0; /* the host is full: perhaps the volume itself has some */
+    uint64_t tries = 4 * (uint64_t)(store->space.seg_end - store->space.seg_first);
+    while (r == 0 && atomic_load(&store->space.ready_count) < wanted && tries-- > 0) {
+        atomic_store(&store->maintain.want_space, true);
+        r = briq_store_maintain(store);
+        if (r == 0)
+            break;
+        r = r > 0 ? 0 : r;
+    }
+    atomic_store(&store->maintain.want_space, false);
+    return r;
 }
 
 /* User streams need a segment and the next before the superblock can say where they go on. */
 static int begin_streams(struct briq_store *store, struct briq_error *err)
 {
-    int r = briq_space_prepare(&store->space, 2 * store->journal.user_count +
-                                                  briq_store_floor(store, BRIQ_CLASS_GC) + 1);
-    for (uint32_t i = 0; i < store->journal.user_count && (r == 0 || r == -ENOSPC); i++)
+    uint32_t users = store->journal.user_count;
+    int r = find_space(store, 2 * users + briq_store_floor(store, BRIQ_CLASS_GC) + 1);
+    for (uint32_t i = 0; i < users && r == 0; i++)
         r = briq_journal_begin(&store->journal, &store->journal.streams[i], 0);
     if (r == 0)
         return 0;
@@ -317,25 +344,28 @@ static int begin_streams(struct briq_store *store, struct briq_error *err)
 }
 
 /* From here on the superblock says: open, by this boot, with these streams. */
-static void fill_open_superblock(struct briq_store *store)
+static int write_open_superblock(struct briq_store *store, struct briq_error *err)
 {
     struct briq_superblock *sb = &store->sb;
-    sb->incarnation++;
+    sb->generation++;
     sb->clean = false;
     sb->streams = (uint8_t)store->journal.user_count;
     sb->windows_in_file = !store->push_before_ack;
+    sb->segseq = store->space.segseq;
     if (briq_boot_id(sb->boot_id) < 0)
         memset(sb->boot_id, 0, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
-    store->journal.incarnation = (uint32_t)sb->incarnation;
+    int r = briq_superblock_write(store->dev, sb, &store->sb_slot);
+    return r == 0 ? 0
+                  : briq_error_set(err, r, "%s: cannot write the superblock: %s", store->name,
+                                   strerror(-r));
 }
 
-static int write_open_superblock(struct briq_store *store)
+static int begin_requests(struct briq_store *store, struct briq_error *err)
 {
-    store->sb.generation++;
-    store->sb.segseq = store->space.segseq;
-    return briq_superblock_write(store->dev, &store->sb, &store->sb_slot);
+    int r = begin_streams(store, err);
+    return r < 0 ? r : write_open_superblock(store, err);
 }
 
 static int begin_clean(struct briq_store *store, struct briq_error *err)
@@ -343,20 +373,12 @@ static int begin_clean(struct briq_store *store, struct briq_error *err)
     briq_space_build_lists(&store->space);
     if (store->opened_read_only)
         return 0;
-    uint64_t incarnation = store->sb.incarnation + 1;
-    store->space.segseq = briq_max_u64(store->sb.segseq, incarnation << 32);
+    begin_incarnation(store);
     for (uint32_t i = 0; i < store->journal.user_count && i < store->sb.streams; i++)
         resume_stream(store, i);
     resume_stream(store, BRIQ_HEAD_GC);
     resume_stream(store, BRIQ_HEAD_META);
-    int r = begin_streams(store, err);
-    if (r < 0)
-        return r;
-    fill_open_superblock(store);
-    r = write_open_superblock(store);
-    return r < 0 ? briq_error_set(err, r, "%s: cannot write the superblock: %s", store->name,
-                                  strerror(-r))
-                 : 0;
+    return begin_requests(store, err);
 }
 
 static void report_recovery(struct briq_store *store, const struct briq_recovery *recovery)
@@ -379,24 +401,6 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
                       (unsigned long long)recovery->discarded);
 }
 
-/* What was recovered becomes the volume: new streams, and an exact image that is durable. */
-static int write_recovered(struct briq_store *store, struct briq_error *err)
-{
-    store->space.segseq = briq_max_u64(store->sb.segseq, (store->sb.incarnation + 1) << 32);
-    int r = begin_streams(store, err);
-    if (r < 0)
-        return r;
-    fill_open_superblock(store);
-    pthread_mutex_lock(&store->maintain.lock);
-    r = briq_checkpoint(store, false);
-    pthread_mutex_unlock(&store->maintain.lock);
-    if (r < 0)
-        return briq_error_set(err, r, "%s: cannot write the recovered state: %s", store->name,
-                              strerror(-r));
-    briq_recovery_end(&store->recovery, true);
-    return 0;
-}
-
 /* All states and counts are as they are going to be; the last operation was `seq`. */
 static void take_over(struct briq_store *store, uint64_t seq)
 {
@@ -404,6 +408,21 @@ static void take_over(struct briq_store *store, uint64_t seq)
     briq_space_build_lists(&store->space);
     atomic_store(&store->journal.seq, seq);
     atomic_store(&store->journal.durable_seq, seq);
+}
+
+/* Writes the recovered state as of a volume that was closed cleanly: that takes only the space that is
+ * always kept for a checkpoint, and may free some. */
+static int write_recovered(struct briq_store *store, struct briq_error *err)
+{
+    begin_incarnation(store);
+    pthread_mutex_lock(&store->maintain.lock);
+    int r = briq_checkpoint(store, true);
+    pthread_mutex_unlock(&store->maintain.lock);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: cannot write the recovered state: %s", store->name,
+                              strerror(-r));
+    briq_recovery_end(&store->recovery, true);
+    return 0;
 }
 
 static int begin_after_crash(struct briq_store *store, struct briq_error *err)
@@ -417,7 +436,8 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     take_over(store, store->recovery.last_seq);
     if (store->opened_read_only)
         return 0;
-    return write_recovered(store, err);
+    r = write_recovered(store, err);
+    return r < 0 ? r : begin_requests(store, err);
 }
 
 static int open_parts(struct briq_store *store, struct briq_error *err)
@@ -503,10 +523,15 @@ int briq_open_parts(const char *name, const struct briq_open_options *options,
     return open_end(store, r, err, ret);
 }
 
-int briq_open_anew(struct briq_store *store, uint64_t seq, struct briq_error *err)
+int briq_open_write_state(struct briq_store *store, uint64_t seq, struct briq_error *err)
 {
     take_over(store, seq);
     return write_recovered(store, err);
+}
+
+int briq_open_for_requests(struct briq_store *store, struct briq_error *err)
+{
+    return begin_requests(store, err);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */

@@ -19,9 +19,12 @@ int briq_open_parts(const char *name, const struct briq_open_options *options,
 int briq_open_check_length(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 
 /*
- * Makes what map and segment table hold in memory the volume, up to operation `seq`: it is written
- * to free segments, and then the superblock names it. Afterwards requests may run.
+ * Makes what map and segment table hold in memory the volume, up to operation `seq`, as of a volume
+ * that was closed cleanly: it is written to free segments, and then the superblock names it.
  */
-int briq_open_anew(struct briq_store *store, uint64_t seq, struct briq_error *err) BRIQ_MUST;
+int briq_open_write_state(struct briq_store *store, uint64_t seq, struct briq_error *err) BRIQ_MUST;
+
+/* Afterwards requests may run. -ENOSPC: there are not enough free segments for the streams. */
+int briq_open_for_requests(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 
 #endif

@@ -18,7 +18,7 @@
 #include "common/store/superblock.h"
 #include "common/store/tree.h"
 
-/* Streams, their next segments, garbage collection and a checkpoint want this many free. */
+/* A checkpoint, and what follows it, want this many free. */
 #define FREE_WANTED 16u
 
 /* ---- segments ----------------------------------------------------------------------------------
@@ -68,14 +68,19 @@ static void hold_sources(struct briq_checker *c)
     }
 }
 
-/* Bad segments without damage are used again; empty ones are then collected like any other. */
-static void use_sound_segments(struct briq_checker *c)
+/* Bad segments without damage are used again. True if any of them is empty: it is to be freed. */
+static bool use_sound_segments(struct briq_checker *c)
 {
     const struct briq_space *space = &c->store->space;
-    for (uint32_t seg = space->seg_first; seg < space->virgin; seg++)
-        if (briq_check_state(c, seg) == BRIQ_SEG_BAD &&
-            (c->seg_flags[seg] & BRIQ_CHECK_SEG_BROKEN) == 0)
-            set_state(c, seg, 1);
+    bool empty = false;
+    for (uint32_t seg = space->seg_first; seg < space->virgin; seg++) {
+        if (briq_check_state(c, seg) != BRIQ_SEG_BAD ||
+            (c->seg_flags[seg] & BRIQ_CHECK_SEG_BROKEN) != 0)
+            continue;
+        set_state(c, seg, 1);
+        empty = empty || briq_space_live(space, seg) == 0;
+    }
+    return empty;
 }
 
 /* ---- metadata without a record -----------------------------------------------------------------
@@ -179,19 +184,29 @@ static int rewrite_superblock(struct briq_checker *c)
     return r;
 }
 
-int briq_check_repair(struct briq_checker *c)
+/* What can only be done by an open volume. */
+static int go_on_open(struct briq_checker *c)
 {
-    if (c->superblock_only)
-        return rewrite_superblock(c);
-    use_sound_segments(c);
-    hold_sources(c);
-    int r = rewrite_metadata(c);
-    if (r == 0)
-        r = briq_open_anew(c->store, c->seq, c->err);
+    int r = briq_open_for_requests(c->store, c->err);
     if (r < 0) {
-        c->store->opened_read_only = true; /* closing must not try once more */
+        c->store->opened_read_only = true; /* it is closed cleanly already */
         return r;
     }
     r = rewrite_strays(c);
     return r < 0 ? r : collect_empty(c);
+}
+
+int briq_check_repair(struct briq_checker *c)
+{
+    if (c->superblock_only)
+        return rewrite_superblock(c);
+    bool freed = use_sound_segments(c);
+    hold_sources(c);
+    int r = rewrite_metadata(c);
+    if (r == 0)
+        r = briq_open_write_state(c->store, c->seq, c->err);
+    if (r == 0 && (c->strays > 0 || freed))
+        return go_on_open(c);
+    c->store->opened_read_only = true; /* closing has nothing more to write */
+    return r;
 }

@@ -199,10 +199,13 @@ void briq_space_untake(struct briq_space *space, uint32_t seg)
     pthread_mutex_unlock(&space->lock);
 }
 
-void briq_space_reopen(struct briq_space *space, uint32_t seg)
+void briq_space_reopen(struct briq_space *space, uint32_t seg, enum briq_stream_kind kind,
+                       uint64_t segseq)
 {
     pthread_mutex_lock(&space->lock);
     BRIQ_ASSERT(get_state(space, seg) == BRIQ_SEG_USED);
+    atomic_store_explicit(&space->segs[seg].segseq, segseq, memory_order_relaxed);
+    atomic_store_explicit(&space->segs[seg].kind, (uint8_t)kind, memory_order_relaxed);
     set_state(space, seg, BRIQ_SEG_OPEN);
     pthread_mutex_unlock(&space->lock);
 }

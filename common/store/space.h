@@ -158,8 +158,10 @@ int briq_space_take(struct briq_space *space, enum briq_stream_kind kind, uint32
 /* An open segment that was never written goes back to READY. */
 void briq_space_untake(struct briq_space *space, uint32_t seg);
 
-/* A segment that a cleanly closed volume left partly written is open again. Thread: open. */
-void briq_space_reopen(struct briq_space *space, uint32_t seg);
+/* A segment that a cleanly closed volume left partly written is open again. What its stream's head says
+ * of it is newer than the stored table. Thread: open. */
+void briq_space_reopen(struct briq_space *space, uint32_t seg, enum briq_stream_kind kind,
+                       uint64_t segseq);
 
 /* OPEN -> USED: no more is written to it. */
 void briq_space_close_seg(struct briq_space *space, uint32_t seg);

@@ -163,8 +163,8 @@ int briq_prefetch(struct briq_store *store, uint64_t len, uint64_t off) BRIQ_MUS
 
 enum briq_extent_type {
     BRIQ_EXTENT_DATA,
-    BRIQ_EXTENT_ZERO, /* reads as zeros, was written so */
-    BRIQ_EXTENT_HOLE, /* reads as zeros, never written or trimmed */
+    BRIQ_EXTENT_ZERO, /* reads as zeros: was zeroed, or overwritten with zeros */
+    BRIQ_EXTENT_HOLE, /* reads as zeros: never written, trimmed, or only ever written with zeros */
 };
 
 struct briq_extent {

@@ -9,10 +9,8 @@ source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 requires_module nbd
 requires jq --version
 
-windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
-cleanup rm -rf "$windows"
 briq create "$tmp/disk.briq" 64M
-serve_volume windows-dir="$windows" "$tmp/disk.briq"
+serve_volume "$tmp/disk.briq"
 "$PYTHON" - "$uri" "$server_pid" <<'PY'
 import os
 import signal
@@ -33,7 +31,7 @@ expect_equal "complaints of the server" "$(grep -c "not closed cleanly" "$tmp/se
 expect_equal "clean" "$(briq info --json "$tmp/disk.briq" | jq .clean)" true
 expect_equal "files left in the windows directory" "$(find "$windows" -type f | wc -l)" 0
 
-serve_volume windows-dir="$windows" "$tmp/disk.briq"
+serve_volume "$tmp/disk.briq"
 "$PYTHON" - "$uri" <<'PY'
 import sys
 import nbd

@@ -21,6 +21,7 @@ head -c 1M /dev/urandom >raw
 mkdir dir
 : >empty
 briq create disk.briq 8M
+briq create grown.briq 8M # to be opened for writing, which counts its openings
 sum=$(sha256sum disk.briq raw)
 
 # Command lines.
@@ -51,15 +52,15 @@ refused "briq create: *" briq create x 0
 refused "briq create: *512*" briq create x 1000
 refused "briq create: *4*T*" briq create x 5T
 refused "briq create: *too large*" briq create x 99999999999999999999
-refused "briq resize: *" briq resize disk.briq 4M
-refused "briq resize: *512*" briq resize disk.briq +100
+refused "briq resize: *" briq resize grown.briq 4M
+refused "briq resize: *512*" briq resize grown.briq +100
 refused "briq import: raw: *1048576*--size*524288*" briq import --size 512K raw x
 refused "briq import: empty: it is empty*" briq import empty x
 refused "briq import: standard input: it is empty*" briq import - x <empty
 refused "briq import: standard input*--size*" briq import --size 512K - x <raw
 
 # Files that are not there, not what they should be, or there already.
-refused "briq info: nothing: *No such file*" briq info nothing
+refused "briq info: nothing: does not exist*" briq info nothing
 refused "briq info: *raw*" briq info raw
 refused "briq info: *empty*" briq info empty
 refused "briq info: *dir*" briq info dir

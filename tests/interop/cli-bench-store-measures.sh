@@ -10,17 +10,17 @@ source "$BRIQ_SOURCE/tests/lib/functions.sh"
 source "$BRIQ_SOURCE/tests/lib/data.sh"
 requires jq --version
 
-make_corpus "$tmp/raw" 24M
+make_corpus "$tmp/raw" 72M
 all_positive='[.write[], .read[] | .ratio, .cpu_ratio, .store_scaling, .bare_scaling,
     .bare.ops_per_s, .bare.wall_ns, .bare.cpu_ns, .store.ops_per_s, .store.wall_ns, .store.cpu_ns] +
     [.ratio, .gc.cost, .gc.cost_steady, .gc.live, .gc.appended / .gc.limit - 2.9] |
     all(type == "number" and . > 0)'
 
 for volume in mem: "$tmp/bench.briq"; do
-    briq bench store --quiet --json --image "$tmp/raw" --size 16M --rounds 1 --threads 1,2 \
+    briq bench store --quiet --json --image "$tmp/raw" --size 64M --rounds 1 --threads 1,2 \
         --volume "$volume" >"$tmp/result"
     expect_equal "figures with $volume" "$(jq "$all_positive" "$tmp/result")" true
-    expect_equal "working set" "$(jq .working_set "$tmp/result")" $((16 << 20))
+    expect_equal "working set" "$(jq .working_set "$tmp/result")" $((64 << 20))
     [ ! -e "$tmp/bench.briq" ] || fail "the volume was left"
 done
 

@@ -28,7 +28,7 @@ expect_equal "clean" "$(info .clean)" true
 
 # 16 MiB of data, 1 MiB of one pattern, and a hole.
 make_corpus "$tmp/raw" 16M
-yes abc | head -c 1M >>"$tmp/raw"
+printf "abc\n%.0s" {1..262144} >>"$tmp/raw"
 truncate -s 32M "$tmp/raw"
 briq import --quiet --force "$tmp/raw" "$tmp/disk.briq"
 fill=$(info .fill)

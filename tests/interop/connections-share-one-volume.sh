@@ -8,10 +8,8 @@
 source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 requires_module nbd
 
-windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
-cleanup rm -rf "$windows"
 briq create "$tmp/disk.briq" 64M
-serve_volume windows-dir="$windows" "$tmp/disk.briq"
+serve_volume "$tmp/disk.briq"
 
 "$PYTHON" - "$uri" <<'PY'
 import sys
@@ -35,7 +33,7 @@ a.pwrite(b"with FUA", 32 << 20, nbd.CMD_FLAG_FUA)
 PY
 kill_server
 rm -f "$windows"/*
-serve_volume windows-dir="$windows" "$tmp/disk.briq"
+serve_volume "$tmp/disk.briq"
 "$PYTHON" - "$uri" <<'PY'
 import sys
 import nbd

@@ -8,8 +8,6 @@ source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 requires nbdcopy --version
 
 make_corpus "$tmp/raw" 8M
-windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
-cleanup rm -rf "$windows"
 
 round_trip() {
     briq create "$tmp/disk.briq" 8M

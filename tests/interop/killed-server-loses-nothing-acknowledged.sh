@@ -9,17 +9,15 @@ source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 requires_module nbd
 crash_io=$BRIQ_SOURCE/tests/lib/crash_io.py
 
-windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
-cleanup rm -rf "$windows"
 for round in 1 2 3; do
     echo "seed $((seed + round))"
     briq create "$tmp/disk.briq" 64M
-    serve_volume windows-dir="$windows" "$tmp/disk.briq"
+    serve_volume "$tmp/disk.briq"
     "$PYTHON" "$crash_io" write "$uri" "$tmp/journal" --kill "$server_pid" --connections 4 \
         --operations 4000 --flush-every $((round * round * 40)) --seed $((seed + round))
     wait "$server_pid" 2>/dev/null || true
 
-    serve_volume windows-dir="$windows" "$tmp/disk.briq"
+    serve_volume "$tmp/disk.briq"
     "$PYTHON" "$crash_io" verify "$uri" "$tmp/journal" --keep acknowledged
     stop_server
     briq check --deep "$tmp/disk.briq"

@@ -14,7 +14,8 @@ make_corpus "$tmp/raw" 16M
 briq create "$tmp/disk.briq" 16M
 
 # stats: counts what passes, and prints it when the server ends.
-start_nbdkit stats --filter=stats briq "$tmp/disk.briq" statsfile="$tmp/stats"
+start_nbdkit stats --filter=stats \
+    briq windows-dir="$windows" "$tmp/disk.briq" statsfile="$tmp/stats"
 # shellcheck disable=SC2154 # start_nbdkit sets these
 nbdcopy --flush "$tmp/raw" "$stats_uri"
 stop_process "$stats_pid"
@@ -22,14 +23,14 @@ grep -q "^write: .*16.00 MiB" "$tmp/stats" || fail "stats: $(cat "$tmp/stats")"
 grep -q "^flush: [1-9]" "$tmp/stats" || fail "stats: $(cat "$tmp/stats")"
 
 # cow: writes go to the overlay, the volume stays what it was.
-start_nbdkit overlay --filter=cow briq "$tmp/disk.briq"
+start_nbdkit overlay --filter=cow briq windows-dir="$windows" "$tmp/disk.briq"
 # shellcheck disable=SC2154
 nbdsh -u "$overlay_uri" -c 'h.pwrite(b"overlay" * 1000, 12345)' \
     -c 'assert h.pread(7000, 12345) == b"overlay" * 1000' -c 'h.flush()'
 stop_process "$overlay_pid"
 
 # exitlast: the server ends by itself, and cleanly, when its only client goes.
-start_nbdkit last --filter=exitlast briq "$tmp/disk.briq"
+start_nbdkit last --filter=exitlast briq windows-dir="$windows" "$tmp/disk.briq"
 # shellcheck disable=SC2154
 nbdcopy "$last_uri" "$tmp/out"
 status=0

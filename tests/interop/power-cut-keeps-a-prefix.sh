@@ -10,14 +10,12 @@ source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 requires_module nbd
 crash_io=$BRIQ_SOURCE/tests/lib/crash_io.py
 
-windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
-cleanup rm -rf "$windows"
 round=0
 for connections in 1 4 4; do
     round=$((round + 1))
     echo "seed $((seed + round))"
     briq create "$tmp/disk.briq" 64M
-    serve_volume windows-dir="$windows" "$tmp/disk.briq"
+    serve_volume "$tmp/disk.briq"
     "$PYTHON" "$crash_io" write "$uri" "$tmp/journal" --kill "$server_pid" \
         --connections "$connections" --operations 3000 --flush-every $((round * 100)) \
         --seed $((seed + round))
@@ -25,7 +23,7 @@ for connections in 1 4 4; do
     [ "$(find "$windows" -type f | wc -l)" -gt 0 ] || fail "there are no windows to remove"
     rm -f "$windows"/*
 
-    serve_volume windows-dir="$windows" "$tmp/disk.briq"
+    serve_volume "$tmp/disk.briq"
     "$PYTHON" "$crash_io" verify "$uri" "$tmp/journal" --keep flushed
     stop_server
     briq check --deep "$tmp/disk.briq"

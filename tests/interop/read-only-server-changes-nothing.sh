@@ -41,11 +41,13 @@ cmp "$tmp/raw" "$tmp/out"
 
 # A second reader beside the first; a writer is refused.
 if [ "$BRIQ_FRONTEND" = nbdkit ]; then
-    start_nbdkit second --read-only briq "$tmp/disk.briq"
+    start_nbdkit second --read-only briq windows-dir="$windows" "$tmp/disk.briq"
     # shellcheck disable=SC2154 # start_nbdkit sets it
     nbdcopy "$second_uri" "$tmp/out"
     cmp "$tmp/raw" "$tmp/out"
-    if try_nbdkit third briq "$tmp/disk.briq"; then fail "a writer beside readers"; fi
+    if try_nbdkit third briq windows-dir="$windows" "$tmp/disk.briq"; then
+        fail "a writer beside readers"
+    fi
 fi
 stop_server
 cmp "$tmp/before" "$tmp/disk.briq" || fail "the file was changed by serving it read-only"

@@ -12,7 +12,7 @@ second_pid= # start_nbdkit sets it
 briq create "$tmp/disk.briq" 16M
 briq create "$tmp/other.briq" 16M
 serve_volume "$tmp/disk.briq"
-if try_nbdkit second briq "$tmp/other.briq" "$tmp/disk.briq"; then
+if try_nbdkit second briq windows-dir="$windows" "$tmp/other.briq" "$tmp/disk.briq"; then
     fail "two servers have the volume open"
 fi
 said=$(cat "$tmp/second.log")
@@ -22,7 +22,7 @@ expect_match "message" "$said" "*$server_pid*"
 # The first is not disturbed, and the volume that was opened before the failure is free again.
 nbdinfo --size "$uri" >"$tmp/size"
 stop_server
-start_nbdkit second briq "$tmp/other.briq" "$tmp/disk.briq"
+start_nbdkit second briq windows-dir="$windows" "$tmp/other.briq" "$tmp/disk.briq"
 
 requires_frontend nbdkit
 stop_process "$second_pid"
@@ -30,8 +30,10 @@ nbdkit -U "$tmp/daemon.sock" -P "$tmp/daemon.pid" briq "$tmp/disk.briq"
 nbdinfo --size "nbd+unix:///?socket=$tmp/daemon.sock" >"$tmp/size" # it serves: the id is written
 daemon=$(cat "$tmp/daemon.pid")
 cleanup kill -KILL "$daemon"
-if try_nbdkit third briq "$tmp/disk.briq"; then fail "two servers have the volume open"; fi
+if try_nbdkit third briq windows-dir="$windows" "$tmp/disk.briq"; then
+    fail "two servers have the volume open"
+fi
 expect_match "message" "$(cat "$tmp/third.log")" "*$daemon*"
 kill "$daemon"
 wait_gone "$daemon"
-start_nbdkit third briq "$tmp/disk.briq"
+start_nbdkit third briq windows-dir="$windows" "$tmp/disk.briq"

@@ -6,7 +6,9 @@
 #   serve_volume [--read-only] [KEY=VALUE]... VOLUME...
 #                  serves the volumes, each under the export name that its file name gives, and
 #                  waits until clients can connect. KEY=VALUE are the plugin's parameters (io=,
-#                  windows-dir= ...). Sets $uri (the default export) and $server_pid.
+#                  windows-dir= ...). Sets $uri (the default export) and $server_pid. The append
+#                  windows of the volumes lie in $windows, which goes away with the test, unless
+#                  windows-dir= or windows-file= says otherwise.
 #   try_serve_volume ...        the same, but returns 1 when the server did not start
 #   serve_volume_refused ...    it must not start; what it said is then in $said
 #   uri_of EXPORT               prints the URI of an export
@@ -23,19 +25,23 @@ command -v briq >/dev/null || fail "there is no briq: run this through ./run, af
 uri=
 server_pid=
 
+windows=$(mktemp -d -p /dev/shm briq-test.XXXXXX)
+cleanup rm -rf "$windows"
+
 requires_frontend() {
     [ "$BRIQ_FRONTEND" = "$1" ] || skip "is about $1, and $BRIQ_FRONTEND is under test"
 }
 
 serve_with_nbdkit() {
-    local options=() volumes=() word
+    local options=() parameters=() word where=windows-dir=$windows
     for word in "$@"; do
         case $word in
         --read-only) options+=(-r) ;;
-        *) volumes+=("$word") ;;
+        *) parameters+=("$word") ;;
         esac
+        case $word in windows-*) where= ;; esac
     done
-    try_nbdkit server ${options[@]+"${options[@]}"} briq "${volumes[@]}" || return 1
+    try_nbdkit server ${options[@]+"${options[@]}"} briq ${where:+"$where"} "${parameters[@]}" || return 1
     # shellcheck disable=SC2034,SC2154 # try_nbdkit sets server_pid and server_uri
     uri=$server_uri
 }

@@ -43,14 +43,17 @@ static void apply_zero(const struct test_effect *effect, struct test_block *bloc
 
 void test_effect_apply(const struct test_effect *effect, struct test_block *block)
 {
+    uint8_t zero_types = TYPE(BRIQ_EXTENT_ZERO) | TYPE(BRIQ_EXTENT_DATA);
     if (effect->lo == effect->hi)
         return;
     switch (effect->kind) {
     case TEST_EFFECT_READ:
         break;
     case TEST_EFFECT_WRITE:
+        /* Zeros written to a hole may leave it one: no reader can tell. */
+        zero_types |= block->types & TYPE(BRIQ_EXTENT_HOLE);
         memcpy(block->bytes + effect->lo, effect->data, effect->hi - effect->lo);
-        block->types = types_of_content(block, TYPE(BRIQ_EXTENT_ZERO) | TYPE(BRIQ_EXTENT_DATA));
+        block->types = types_of_content(block, zero_types);
         break;
     case TEST_EFFECT_TRIM:
         if (effect->lo != 0 || effect->hi != effect->valid)

@@ -24,7 +24,14 @@
 #include "tests/lib/temp_dir.h"
 #include "tests/model/unit.h"
 
-#define OPS_DEFAULT      UINT64_C(1500000)
+/* Sanitizers make everything slower; the same time finds other things there. */
+#if defined(__SANITIZE_THREAD__)
+#define OPS_DEFAULT UINT64_C(100000)
+#elif defined(__SANITIZE_ADDRESS__)
+#define OPS_DEFAULT UINT64_C(300000)
+#else
+#define OPS_DEFAULT UINT64_C(1500000)
+#endif
 #define UNIT_OPS         12000
 #define UNIT_SECONDS_MAX 300 /* then it hangs */
 #define CANARY_OPS       3000

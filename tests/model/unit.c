@@ -13,7 +13,7 @@
 #define KIB UINT64_C(1024)
 
 /* A tight volume has room for this many segments beside the payload it should run out with. */
-#define TIGHT_SPARE_SEGMENTS 12u
+#define TIGHT_SPARE_SEGMENTS 20u
 #define FILE_FIXED_BYTES     (4 * MIB) /* in front of the first segment */
 
 const char *model_mode_name(enum model_mode mode)

@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/store/encode.h"
+#include "tests/lib/child.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/temp_dir.h"
 
@@ -247,42 +247,28 @@ static void an_unknown_compatible_feature_is_no_obstacle(void **state)
 
 /* ---- somebody else's ------------------------------------------------------------------------- */
 
-struct holder {
-    pid_t pid;
-    int release;
+struct holding {
+    const struct fixture *fixture;
+    bool read_only;
 };
 
-/* Another process opens the volume and keeps it. */
-static struct holder hold(const struct fixture *f, bool read_only)
+static void keep_open(const struct test_parent *parent, void *arg)
 {
-    int ready[2], release[2];
-    char byte;
-    assert_int_equal(pipe(ready), 0);
-    assert_int_equal(pipe(release), 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct briq_open_options options = {.read_only = read_only, .windows_dir = f->dir.path};
-        struct briq_store *store = test_volume_open(f->path.text, &options);
-        close(release[1]);
-        if (write(ready[1], "r", 1) != 1)
-            _exit(2);
-        _exit(read(release[0], &byte, 1) == 0 && briq_store_close(store) == 0 ? 0 : 1);
-    }
-    close(ready[1]);
-    close(release[0]);
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-    return (struct holder){.pid = pid, .release = release[1]};
+    const struct holding *holding = arg;
+    struct briq_open_options options = {.read_only = holding->read_only,
+                                        .windows_dir = holding->fixture->dir.path};
+    struct briq_store *store = test_volume_open(holding->fixture->path.text, &options);
+    test_child_tell(parent, getpid());
+    test_child_await(parent);
+    test_volume_close(store);
 }
 
-static void let_go(struct holder holder)
+/* Another process opens the volume and keeps it until it is released. */
+static void hold(const struct fixture *f, bool read_only, struct test_child *child)
 {
-    int status;
-    close(holder.release);
-    assert_int_equal(waitpid(holder.pid, &status, 0), holder.pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    struct holding holding = {.fixture = f, .read_only = read_only};
+    test_child_start(child, keep_open, &holding);
+    assert_int_equal(test_child_hear(child), child->pid);
 }
 
 static void a_volume_in_use_names_the_process_that_has_it(void **state)
@@ -292,7 +278,8 @@ static void a_volume_in_use_names_the_process_that_has_it(void **state)
     struct briq_error err = {0};
     char pid[16];
     make_volume(f);
-    struct holder holder = hold(f, false);
+    struct test_child holder;
+    hold(f, false, &holder);
     snprintf(pid, sizeof pid, "%d", (int)holder.pid);
     expect_open_refused_as(f, f->path.text, false, -EBUSY, pid);
     expect_open_refused_as(f, f->path.text, true, -EBUSY, pid);
@@ -302,7 +289,7 @@ static void a_volume_in_use_names_the_process_that_has_it(void **state)
     err = (struct briq_error){0};
     assert_int_equal(briq_store_create(f->path.text, &options, &err), -EBUSY);
     expect_line(&err, f->path.text, pid);
-    let_go(holder);
+    assert_int_equal(test_child_release(&holder), 0);
     test_volume_close(test_volume_open(f->path.text, NULL));
 }
 
@@ -310,11 +297,12 @@ static void readers_share_and_keep_writers_out(void **state)
 {
     const struct fixture *f = fixture_of(state);
     make_volume(f);
-    struct holder holder = hold(f, true);
+    struct test_child holder;
+    hold(f, true, &holder);
     struct briq_open_options options = {.read_only = true, .windows_dir = f->dir.path};
     test_volume_close(test_volume_open(f->path.text, &options));
     expect_open_refused_as(f, f->path.text, false, -EBUSY, NULL);
-    let_go(holder);
+    assert_int_equal(test_child_release(&holder), 0);
 }
 
 /* Permissions mean nothing to root: the file is looked at as nobody. */
