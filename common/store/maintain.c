@@ -233,7 +233,7 @@ static uint32_t collection_target(struct briq_store *store)
     struct briq_space *space = &store->space;
     uint32_t total = space->seg_end - space->seg_first;
     uint32_t spare = atomic_load(&space->free_count) + atomic_load(&space->pending_count);
-    if (spare < ready_wanted(store) + briq_max_u64(4, total / 50) || space->host_full)
+    if (spare < ready_wanted(store) + briq_max_u64(4, total / 64) || space->host_full)
         return worth_collecting(store, 90);
     if (atomic_load(&space->dead_count) > 1)
         return 1; /* only what is wholly dead: that costs nothing */

@@ -43,29 +43,17 @@ static void apply_zero(const struct test_effect *effect, struct test_block *bloc
 
 void test_effect_apply(const struct test_effect *effect, struct test_block *block)
 {
-<<<<<<< HEAD
-    uint8_t was_hole;
-=======
     uint8_t zero_types = TYPE(BRIQ_EXTENT_ZERO) | TYPE(BRIQ_EXTENT_DATA);
->>>>>>> model
     if (effect->lo == effect->hi)
         return;
     switch (effect->kind) {
     case TEST_EFFECT_READ:
         break;
     case TEST_EFFECT_WRITE:
-<<<<<<< HEAD
-        /* Zeros written over a hole may leave it one. */
-        was_hole = block->types & TYPE(BRIQ_EXTENT_HOLE);
-        memcpy(block->bytes + effect->lo, effect->data, effect->hi - effect->lo);
-        block->types = types_of_content(block, TYPE(BRIQ_EXTENT_ZERO) | TYPE(BRIQ_EXTENT_DATA) |
-                                                   was_hole);
-=======
         /* Zeros written to a hole may leave it one: no reader can tell. */
         zero_types |= block->types & TYPE(BRIQ_EXTENT_HOLE);
         memcpy(block->bytes + effect->lo, effect->data, effect->hi - effect->lo);
         block->types = types_of_content(block, zero_types);
->>>>>>> model
         break;
     case TEST_EFFECT_TRIM:
         if (effect->lo != 0 || effect->hi != effect->valid)
