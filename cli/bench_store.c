@@ -237,10 +237,10 @@ static int fill_volume(struct bench *b, struct briq_error *err)
         uint64_t len = briq_min_u64(FILL_BYTES, size - off);
         int r = briq_write(b->store, b->corpus.data + off, len, off, 0);
         if (r < 0)
-            return briq_error_set(err, r, "%s: filling it: %s", b->options->volume, strerror(-r));
+            return briq_error_set(err, r, "filling the volume: %s", strerror(-r));
     }
     int r = briq_flush(b->store);
-    return r < 0 ? briq_error_set(err, r, "%s: flush: %s", b->options->volume, strerror(-r)) : 0;
+    return r < 0 ? briq_error_set(err, r, "flushing the volume: %s", strerror(-r)) : 0;
 }
 
 /* A store that answered something else would be fast for nothing. */
@@ -254,8 +254,8 @@ static int verify_volume(const struct bench *b, struct briq_error *err)
         if (r == 0 && memcmp(block, briq_corpus_block(&b->corpus, n), sizeof block) != 0)
             r = -EBADMSG;
         if (r < 0)
-            return briq_error_set(err, r, "%s: block %" PRIu64 " does not read back: %s",
-                                  b->options->volume, n, strerror(-r));
+            return briq_error_set(err, r, "block %" PRIu64 " of the volume does not read back: %s",
+                                  n, strerror(-r));
     }
     return 0;
 }
@@ -325,6 +325,12 @@ static double store_scaling_in(const struct samples *s, const struct samples *fi
     return s->store[i].ops_per_s / first->store[i].ops_per_s;
 }
 
+/* Without the factor that the numbers of threads make; that is the same in all rounds. */
+static double store_cpu_scaling_in(const struct samples *s, const struct samples *first, unsigned i)
+{
+    return first->store[i].cpu_ns / s->store[i].cpu_ns;
+}
+
 /* The median of each member over the rounds. */
 static struct briq_round_result median_round(const struct briq_round_result *rounds, unsigned count)
 {
@@ -350,6 +356,7 @@ static void conclude(const struct bench *b, const struct samples *samples,
     unsigned rounds = b->options->rounds;
     for (unsigned i = 0; i < b->options->thread_counts; i++) {
         const struct samples *s = &samples[i];
+        double factor = (double)b->options->threads[i] / b->options->threads[0];
         ret[i] = (struct briq_bench_pair){
             .threads = b->options->threads[i],
             .bare = median_round(s->bare, rounds),
@@ -358,6 +365,7 @@ static void conclude(const struct bench *b, const struct samples *samples,
             .cpu_ratio = median_of(cpu_ratio_in, s, samples, rounds),
             .bare_scaling = median_of(bare_scaling_in, s, samples, rounds),
             .store_scaling = median_of(store_scaling_in, s, samples, rounds),
+            .store_cpu_scaling = median_of(store_cpu_scaling_in, s, samples, rounds) * factor,
         };
     }
 }
@@ -373,7 +381,7 @@ static int run_duel(struct bench *b, struct duel *duel, struct briq_bench_pair *
         for (unsigned t = 0; t < b->options->thread_counts && r == 0; t++)
             r = run_round(b, duel, i, t);
     if (r < 0)
-        r = briq_error_set(err, r, "%s: %s", b->options->volume, strerror(-r));
+        r = briq_error_set(err, r, "reading and writing at random: %s", strerror(-r));
     else
         conclude(b, duel->samples, ret);
     free(duel->samples);

@@ -35,6 +35,7 @@ struct briq_bench_pair {
     double cpu_ratio;    /* the same by processor time of the threads */
     double bare_scaling; /* operations with these threads, of those with threads[0] */
     double store_scaling;
+    double store_cpu_scaling; /* the same by CPU time: what sharing costs, on any machine */
 };
 
 struct briq_bench_result {

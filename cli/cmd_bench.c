@@ -63,6 +63,25 @@ static void report_side(struct briq_report *report, const char *group, const cha
     }
 }
 
+static void show_side(struct briq_report *report, const char *label,
+                      const struct briq_round_result *r)
+{
+    briq_report_line(report, label,
+                     "%.0f/s; %.2f us, of CPU time %.2f us, with other threads %.2f us",
+                     r->ops_per_s, r->wall_ns / 1e3, r->cpu_ns / 1e3, r->process_ns / 1e3);
+}
+
+static void show_pair(struct briq_report *report, const char *label,
+                      const struct briq_bench_pair *p)
+{
+    briq_report_line(report, label, "%u thread%s: %.1f %% of bare LZ4, by CPU time %.1f %%",
+                     p->threads, p->threads == 1 ? "" : "s", p->ratio * 100, p->cpu_ratio * 100);
+    show_side(report, "  store", &p->store);
+    show_side(report, "  bare LZ4", &p->bare);
+    briq_report_line(report, "  scaling", "store %.2f, by CPU time %.2f; bare LZ4 %.2f",
+                     p->store_scaling, p->store_cpu_scaling, p->bare_scaling);
+}
+
 static void report_pair(struct briq_report *report, const char *what, const char *label,
                         const struct briq_bench_pair *p)
 {
@@ -78,18 +97,13 @@ static void report_pair(struct briq_report *report, const char *what, const char
         {"cpu_ratio", p->cpu_ratio},
         {"bare_scaling", p->bare_scaling},
         {"store_scaling", p->store_scaling},
+        {"store_cpu_scaling", p->store_cpu_scaling},
     };
     for (size_t i = 0; i < BRIQ_COUNT_OF(figures); i++) {
         snprintf(key, sizeof key, "%s.%s", group, figures[i].name);
         briq_report_real(report, key, NULL, figures[i].value, 3, "");
     }
-    briq_report_line(report, label,
-                     "%u thread%s: %.1f %% of bare LZ4 (%.1f %% by CPU time); %.0f/s and %.0f/s; "
-                     "%.2f us (%.2f CPU) and %.2f us; scaling %.2f and %.2f",
-                     p->threads, p->threads == 1 ? "" : "s", p->ratio * 100, p->cpu_ratio * 100,
-                     p->store.ops_per_s, p->bare.ops_per_s, p->store.wall_ns / 1e3,
-                     p->store.cpu_ns / 1e3, p->bare.wall_ns / 1e3, p->store_scaling,
-                     p->bare_scaling);
+    show_pair(report, label, p);
 }
 
 static void report_gc(struct briq_report *report, const struct briq_bench_result *r)
@@ -184,7 +198,7 @@ const struct briq_verb briq_verb_bench = {
              .kind = BRIQ_OPTION_SIZE,
              .offset = offsetof(struct bench_args, size),
              .value = "SIZE",
-             .min = UINT64_C(1) << 20,
+             .min = UINT64_C(64) << 20, /* less does not fill the segments of garbage collection */
              .max = UINT64_C(1) << 40,
              .help = "Size of the working set, less when there is not so much data. The default "
                      "is 1G."},

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,13 +79,23 @@ static int parse_number(const struct parse *p, const struct briq_option *o, cons
     return 0;
 }
 
+static const char *format_bound(const struct briq_option *o, uint64_t bound,
+                                char text[BRIQ_SIZE_TEXT_MAX])
+{
+    if (o->kind == BRIQ_OPTION_SIZE)
+        return briq_size_format(bound, text);
+    snprintf(text, BRIQ_SIZE_TEXT_MAX, "%" PRIu64, bound);
+    return text;
+}
+
 static int check_range(const struct parse *p, const struct briq_option *o, uint64_t value,
                        const char *text)
 {
+    char min[BRIQ_SIZE_TEXT_MAX], max[BRIQ_SIZE_TEXT_MAX];
     if (o->max == 0 || (value >= o->min && value <= o->max))
         return 0;
-    return briq_error_set(p->err, -ERANGE, "--%s: %s is not between %" PRIu64 " and %" PRIu64,
-                          o->name, text, o->min, o->max);
+    return briq_error_set(p->err, -ERANGE, "--%s: %s is not between %s and %s", o->name, text,
+                          format_bound(o, o->min, min), format_bound(o, o->max, max));
 }
 
 static int store_value(const struct parse *p, const struct briq_option *o, const char *text)

@@ -18,7 +18,7 @@
 
 struct json_object;
 
-#define BRIQ_REPORT_LINES_MAX 64
+#define BRIQ_REPORT_LINES_MAX 128
 
 struct briq_report {
     bool json, failed;

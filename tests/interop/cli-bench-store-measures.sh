@@ -26,6 +26,8 @@ done
 
 expect_failure 2 briq bench store --image "$tmp/none"
 expect_match "message" "$(tail -n 1 <<<"$said")" "briq bench: $tmp/none: No such file*"
+expect_failure 2 briq bench store --size 1M
+expect_match "message" "$said" "briq bench: --size: 1M is not between 64 MiB and 1 TiB"
 : >"$tmp/mine"
-expect_failure 2 briq bench store --quiet --image "$tmp/raw" --size 1M --volume "$tmp/mine"
+expect_failure 2 briq bench store --quiet --image "$tmp/raw" --size 64M --volume "$tmp/mine"
 [ -e "$tmp/mine" ] || fail "a file that was there was removed"
