@@ -277,8 +277,9 @@ static int store_page(struct briq_store *store, enum briq_record_type type, uint
     *pointer = granule == 0 ? 0 : briq_tree_pointer(granule, page, type, index);
     if (old != 0)
         briq_space_tree_sub(&store->space, briq_tree_granule(old), BRIQ_META_GRANULES);
-    uint64_t change = (granule != 0 ? BRIQ_META_GRANULES : 0) - (old != 0 ? BRIQ_META_GRANULES : 0);
-    atomic_fetch_add(&store->maintain.meta_granules, change);
+    uint64_t now = granule != 0 ? BRIQ_META_GRANULES : 0;
+    uint64_t before = old != 0 ? BRIQ_META_GRANULES : 0;
+    atomic_fetch_add(&store->maintain.meta_granules, now - before);
     return 0;
 }
 
