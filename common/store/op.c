@@ -101,20 +101,17 @@ static void kick_if_readers_are_watched(struct briq_store *store)
         briq_maintain_kick(store);
 }
 
-static void wake_if_readers_were_waited_for(struct briq_store *store)
-{
-    if (briq_windows_reclaim(&store->windows) || atomic_load(&store->maintain.want_space))
-        briq_waitq_wake(&store->waitq);
-}
-
 /* Somebody may be waiting for the readers of an old epoch, and we may have been the last. */
 void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_store *store = ctx->store;
     briq_epoch_leave(&store->epoch, &briq_op_state(op)->guard);
     kick_if_readers_are_watched(store);
-    if (BRIQ_UNLIKELY(atomic_load(&store->waitq.count) != 0))
-        wake_if_readers_were_waited_for(store);
+    if (BRIQ_LIKELY(atomic_load(&store->waitq.count) == 0))
+        return;
+    briq_windows_reclaim(&store->windows);
+    if (atomic_load(&store->maintain.want_space))
+        briq_waitq_wake(&store->waitq);
 }
 
 enum briq_step briq_op_done(struct briq_ctx *ctx, struct briq_op *op, int result)
@@ -140,8 +137,7 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
     st->next = phase;
     if (briq_waitq_wait(&store->waitq, &st->waiter, ticket)) {
         /* No more ours. The last reader may have left just before he could see us waiting. */
-        if (briq_windows_reclaim(&store->windows))
-            briq_waitq_wake(&store->waitq);
+        briq_windows_reclaim(&store->windows);
         kick_if_readers_are_watched(store);
         return BRIQ_STEP_WAIT;
     }

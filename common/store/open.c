@@ -195,7 +195,7 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
     };
     memcpy(options.uuid, store->sb.uuid, sizeof options.uuid);
     memcpy(options.boot_id, boot_id, sizeof options.boot_id);
-    return briq_windows_init(&store->windows, &options, &store->epoch, err);
+    return briq_windows_init(&store->windows, &options, &store->epoch, &store->waitq, err);
 }
 
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and

@@ -117,13 +117,14 @@ static void write_header(struct briq_windows *pool, const struct briq_windows_op
 }
 
 int briq_windows_init(struct briq_windows *pool, const struct briq_windows_options *options,
-                      struct briq_epoch *epoch, struct briq_error *err)
+                      struct briq_epoch *epoch, struct briq_waitq *waitq, struct briq_error *err)
 {
     BRIQ_ASSERT(options->count >= 1 && options->count <= BRIQ_WINDOWS_MAX);
     BRIQ_ASSERT(options->initial >= 1 && options->initial <= options->count);
     memset(pool, 0, sizeof *pool);
     pool->fd = -1;
     pool->epoch = epoch;
+    pool->waitq = waitq;
     pool->count = options->count;
     pool->usable = options->initial;
     pool->window_shift = options->window_shift;
@@ -187,33 +188,43 @@ static bool grow(struct briq_windows *pool)
     return true;
 }
 
-static bool reclaim_locked(struct briq_windows *pool)
+static void reclaim_locked(struct briq_windows *pool)
 {
-    bool any = false;
     struct briq_window *w;
     while ((w = pool->retired_head) != NULL && briq_epoch_passed(pool->epoch, w->epoch_tag)) {
         pool->retired_head = w->next_retired;
         pool->free_stack[pool->free_count++] = w;
-        any = true;
     }
-    return any;
 }
 
-bool briq_windows_reclaim(struct briq_windows *pool)
+/* Leaves the pool's lock. Who freed windows on the way to something else tells those who starve. */
+static void unlock_and_tell(struct briq_windows *pool)
+{
+    bool tell = pool->starved && pool->free_count > 0;
+    if (tell)
+        pool->starved = false;
+    pthread_mutex_unlock(&pool->lock);
+    if (tell)
+        briq_waitq_wake(pool->waitq);
+}
+
+void briq_windows_reclaim(struct briq_windows *pool)
 {
     pthread_mutex_lock(&pool->lock);
-    bool any = reclaim_locked(pool);
-    pthread_mutex_unlock(&pool->lock);
-    return any;
+    reclaim_locked(pool);
+    unlock_and_tell(pool);
 }
 
 struct briq_window *briq_windows_get(struct briq_windows *pool)
 {
     struct briq_window *w = NULL;
     pthread_mutex_lock(&pool->lock);
-    if (pool->free_count > 0 || reclaim_locked(pool) || grow(pool))
+    if (pool->free_count == 0)
+        reclaim_locked(pool);
+    if (pool->free_count > 0 || grow(pool))
         w = pool->free_stack[--pool->free_count];
-    pthread_mutex_unlock(&pool->lock);
+    pool->starved = pool->starved || w == NULL;
+    unlock_and_tell(pool);
     return w;
 }
 
@@ -221,7 +232,7 @@ void briq_windows_put(struct briq_windows *pool, struct briq_window *w)
 {
     pthread_mutex_lock(&pool->lock);
     pool->free_stack[pool->free_count++] = w;
-    pthread_mutex_unlock(&pool->lock);
+    unlock_and_tell(pool);
 }
 
 void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint64_t where,

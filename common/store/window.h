@@ -32,6 +32,7 @@
 #include "common/base/error.h"
 #include "common/base/list.h"
 #include "common/store/epoch.h"
+#include "common/store/waitq.h"
 
 #define BRIQ_WINDOWS_MAGIC UINT64_C(0x31736e6957717242) /* "BrqWins1" */
 #define BRIQ_WINDOWS_MAX 1024u
@@ -89,7 +90,9 @@ struct briq_windows {
     int fd; /* -1: private memory */
     char path[256];
     struct briq_epoch *epoch;
+    struct briq_waitq *waitq; /* woken when a window is free that somebody asked for in vain */
     pthread_mutex_t lock; /* guards what follows */
+    bool starved;         /* somebody asked in vain since the last wake-up */
     struct briq_window **free_stack;
     uint32_t free_count;
     uint32_t usable; /* windows that have memory behind them: grows to count on demand */
@@ -110,7 +113,8 @@ struct briq_windows_options {
 /* Makes the pool. With dir: -EEXIST, -ENOSPC, -EACCES ... when the file cannot be had (err says
  * which); the caller may try again with dir NULL. */
 int briq_windows_init(struct briq_windows *pool, const struct briq_windows_options *options,
-                      struct briq_epoch *epoch, struct briq_error *err) BRIQ_MUST;
+                      struct briq_epoch *epoch, struct briq_waitq *waitq,
+                      struct briq_error *err) BRIQ_MUST;
 
 /* Frees the pool; `unlink_file`: nothing in it is needed any more. */
 void briq_windows_fini(struct briq_windows *pool, bool unlink_file);
@@ -118,7 +122,8 @@ void briq_windows_fini(struct briq_windows *pool, bool unlink_file);
 /* Writes the calling process into the header, after a fork. */
 void briq_windows_set_owner(struct briq_windows *pool);
 
-/* A free window, or NULL: none is free now. Its bytes are what they were. */
+/* A free window, or NULL: none is free now, and the wait queue is woken when one is. Its bytes are what
+ * they were. */
 struct briq_window *briq_windows_get(struct briq_windows *pool);
 
 /* Gives back a window that was never attached. */
@@ -134,8 +139,8 @@ void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint6
 /* All of w is on the device: readers stop finding it, and once the present ones are gone it is free. */
 void briq_windows_retire(struct briq_windows *pool, struct briq_window *w, uint64_t where);
 
-/* Frees retired windows whose readers are gone. True if any. */
-bool briq_windows_reclaim(struct briq_windows *pool);
+/* Frees retired windows whose readers are gone, and wakes those who asked for one in vain. */
+void briq_windows_reclaim(struct briq_windows *pool);
 
 /* The bytes at device address `where` if an attached window holds them, else NULL. Inside an epoch. */
 static inline uint8_t *briq_windows_find(const struct briq_windows *pool, uint64_t where)
