@@ -113,7 +113,7 @@ struct briq_store {
     unsigned sb_slot; /* the copy that the next generation is written to first */
     _Atomic uint64_t logical_bytes;
     _Atomic int latched;  /* 0, or the first fatal -errno: no more changes */
-    _Atomic bool tight;   /* live data is at its limit: nothing may grow */
+    _Atomic int tight;    /* 1: live data is at its limit, nothing may grow */
     bool opened_read_only; /* asked for, or the medium lost flushed data */
     bool in_memory;
     bool push_before_ack; /* no windows file: write before acknowledging */

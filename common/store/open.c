@@ -12,6 +12,7 @@
 #include "common/base/size.h"
 #include "common/store/geometry.h"
 #include "common/store/maintain.h"
+#include "common/store/open.h"
 #include "common/store/recover.h"
 #include "common/store/superblock.h"
 #include "common/store/tree.h"
@@ -273,7 +274,7 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
 }
 
 /* Every segment in use must lie inside the device. */
-static int check_length(struct briq_store *store, struct briq_error *err)
+int briq_open_check_length(struct briq_store *store, struct briq_error *err)
 {
     struct briq_device *dev = store->dev;
     uint64_t need = BRIQ_DATA_OFFSET;
@@ -361,6 +362,12 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
                                    strerror(-r));
 }
 
+static int begin_requests(struct briq_store *store, struct briq_error *err)
+{
+    int r = begin_streams(store, err);
+    return r < 0 ? r : write_open_superblock(store, err);
+}
+
 static int begin_clean(struct briq_store *store, struct briq_error *err)
 {
     briq_space_build_lists(&store->space);
@@ -371,8 +378,7 @@ static int begin_clean(struct briq_store *store, struct briq_error *err)
         resume_stream(store, i);
     resume_stream(store, BRIQ_HEAD_GC);
     resume_stream(store, BRIQ_HEAD_META);
-    int r = begin_streams(store, err);
-    return r < 0 ? r : write_open_superblock(store, err);
+    return begin_requests(store, err);
 }
 
 static void report_recovery(struct briq_store *store, const struct briq_recovery *recovery)
@@ -395,6 +401,30 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
                       (unsigned long long)recovery->discarded);
 }
 
+/* All states and counts are as they are going to be; the last operation was `seq`. */
+static void take_over(struct briq_store *store, uint64_t seq)
+{
+    atomic_store(&store->space.dead_count, 0);
+    briq_space_build_lists(&store->space);
+    atomic_store(&store->journal.seq, seq);
+    atomic_store(&store->journal.durable_seq, seq);
+}
+
+/* Writes the recovered state as of a volume that was closed cleanly: that takes only the space that is
+ * always kept for a checkpoint, and may free some. */
+static int write_recovered(struct briq_store *store, struct briq_error *err)
+{
+    begin_incarnation(store);
+    pthread_mutex_lock(&store->maintain.lock);
+    int r = briq_checkpoint(store, true);
+    pthread_mutex_unlock(&store->maintain.lock);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: cannot write the recovered state: %s", store->name,
+                              strerror(-r));
+    briq_recovery_end(&store->recovery, true);
+    return 0;
+}
+
 static int begin_after_crash(struct briq_store *store, struct briq_error *err)
 {
     int r = briq_recover(store, &store->recovery, err);
@@ -403,27 +433,14 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     if (store->recovery.lost_flushed > 0)
         store->opened_read_only = true;
     report_recovery(store, &store->recovery);
-    atomic_store(&store->space.dead_count, 0);
-    briq_space_build_lists(&store->space);
-    atomic_store(&store->journal.seq, store->recovery.last_seq);
-    atomic_store(&store->journal.durable_seq, store->recovery.last_seq);
+    take_over(store, store->recovery.last_seq);
     if (store->opened_read_only)
         return 0;
-    begin_incarnation(store);
-    /* First the recovered state, as of a volume that was closed cleanly: that takes only the space
-     * that is always kept for a checkpoint, and may free some. */
-    pthread_mutex_lock(&store->maintain.lock);
-    r = briq_checkpoint(store, true);
-    pthread_mutex_unlock(&store->maintain.lock);
-    if (r < 0)
-        return briq_error_set(err, r, "%s: cannot write the recovered state: %s", store->name,
-                              strerror(-r));
-    briq_recovery_end(&store->recovery, true);
-    r = begin_streams(store, err);
-    return r < 0 ? r : write_open_superblock(store, err);
+    r = write_recovered(store, err);
+    return r < 0 ? r : begin_requests(store, err);
 }
 
-static int open_volume(struct briq_store *store, struct briq_error *err)
+static int open_parts(struct briq_store *store, struct briq_error *err)
 {
     int r = open_device(store, err);
     if (r == 0)
@@ -433,40 +450,88 @@ static int open_volume(struct briq_store *store, struct briq_error *err)
     if (r == 0)
         r = make_windows(store, err);
     if (r == 0)
-        r = briq_tree_load(store, err);
-    if (r == 0)
-        r = check_length(store, err);
-    if (r == 0)
         r = start_maintenance(store);
+    return r;
+}
+
+static int open_volume(struct briq_store *store, struct briq_error *err)
+{
+    int r = open_parts(store, err);
+    if (r == 0)
+        r = briq_tree_load(store, NULL, err);
+    if (r == 0)
+        r = briq_open_check_length(store, err);
     if (r == 0)
         r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
     return r;
 }
 
-int briq_store_open(const char *name, const struct briq_open_options *options,
-                    struct briq_error *err, struct briq_store **ret)
+/* A store that is bare but for its options. On failure the options' device is closed. */
+static int open_begin(const char *name, const struct briq_open_options *options,
+                      struct briq_error *err, struct briq_store **ret)
 {
-    uint64_t began_ns = briq_clock_ns();
     struct briq_store *store = store_new(name);
     if (store == NULL || store->name == NULL) {
         if (options != NULL)
             briq_device_close(options->device);
         return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
     }
+    *ret = store;
     int r = fill_options(store, options, err);
     if (r < 0 && options != NULL)
         store->dev = options->device;
+    return r;
+}
+
+static int open_end(struct briq_store *store, int r, struct briq_error *err,
+                    struct briq_store **ret)
+{
+    if (r < 0) {
+        briq_error_set(err, r, "%s: cannot open: %s", store->name, strerror(-r));
+        briq_recovery_end(&store->recovery, false);
+        store_free(store, true);
+        return r;
+    }
+    *ret = store;
+    return 0;
+}
+
+int briq_store_open(const char *name, const struct briq_open_options *options,
+                    struct briq_error *err, struct briq_store **ret)
+{
+    uint64_t began_ns = briq_clock_ns();
+    struct briq_store *store = NULL;
+    int r = open_begin(name, options, err, &store);
+    if (store == NULL)
+        return r;
     bool in_memory = strncmp(name, "mem:", 4) == 0 && store->options.device == NULL;
     if (r == 0)
         r = in_memory ? open_memory(store, name + 4, err) : open_volume(store, err);
-    if (r < 0) {
-        briq_recovery_end(&store->recovery, false);
-        store_free(store, true);
-        return briq_error_set(err, r, "%s: cannot open: %s", name, strerror(-r));
-    }
     store->open_ns = briq_clock_ns() - began_ns;
-    *ret = store;
-    return 0;
+    return open_end(store, r, err, ret);
+}
+
+int briq_open_parts(const char *name, const struct briq_open_options *options,
+                    struct briq_error *err, struct briq_store **ret)
+{
+    struct briq_store *store = NULL;
+    int r = open_begin(name, options, err, &store);
+    if (store == NULL)
+        return r;
+    if (r == 0)
+        r = open_parts(store, err);
+    return open_end(store, r, err, ret);
+}
+
+int briq_open_write_state(struct briq_store *store, uint64_t seq, struct briq_error *err)
+{
+    take_over(store, seq);
+    return write_recovered(store, err);
+}
+
+int briq_open_for_requests(struct briq_store *store, struct briq_error *err)
+{
+    return begin_requests(store, err);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */

@@ -73,7 +73,7 @@ static bool may_grow(struct briq_store *store, briq_word old, uint32_t granules)
         return true;
     if (briq_store_live(store) >= briq_store_live_max(store))
         return false;
-    atomic_store_explicit(&store->tight, false, memory_order_relaxed);
+    atomic_store_explicit(&store->tight, 0, memory_order_relaxed);
     return true;
 }
 

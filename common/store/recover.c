@@ -253,7 +253,6 @@ static bool chunk_counts(const struct follower *f, const struct briq_chunk *chun
 static int follow_segment(struct follower *f, uint32_t seg, uint32_t off, bool *ret_found)
 {
     struct briq_store *store = f->store;
-    uint32_t window_bytes = store->windows.window_bytes;
     *ret_found = false;
     while (off < briq_space_seg_bytes(&store->space)) {
         struct briq_chunk chunk;
@@ -274,7 +273,8 @@ static int follow_segment(struct follower *f, uint32_t seg, uint32_t off, bool *
                 return r;
             off += chunk.len;
         } else {
-            off = (uint32_t)briq_align_down(off, window_bytes) + window_bytes;
+            /* The end, or damage: a later chunk may yet say how far flushes had come. */
+            off += BRIQ_CHUNK_ALIGN;
         }
     }
     return 0;

@@ -71,7 +71,8 @@ struct briq_seg_list {
 struct briq_space {
     struct briq_device *dev;
     uint32_t seg_shift;
-    uint32_t seg_first, seg_end; /* usable segments are [seg_first, seg_end); end grows */
+    uint32_t seg_first; /* usable segments are [seg_first, seg_end) */
+    _Atomic uint32_t seg_end; /* grows, under the lock */
     uint32_t seg_max;            /* what the arrays are reserved for */
     bool keep_all;  /* fixed-size device: everything stays on the host, nothing to reserve */
     bool in_memory; /* no checkpoints */

@@ -165,43 +165,89 @@ static int load_map_node(struct briq_store *store, uint64_t index, uint64_t poin
     return 0;
 }
 
-/* Loads the 512 children of each root. */
-static int load_level(struct briq_store *store, const uint64_t *roots, unsigned root_count,
-                      enum briq_record_type root_type, uint64_t child_max,
-                      int (*load)(struct briq_store *, uint64_t, uint64_t))
+/* Passes damage on to those who want to know; 0: the load goes on behind it. */
+static int tell(const struct briq_tree_damage *damage, enum briq_record_type type, uint64_t index,
+                uint64_t pointer, int r)
 {
-    briq_le64 page[BRIQ_PAGE_WORDS];
-    for (uint64_t i = 0; i < root_count; i++) {
-        if (roots[i] == 0)
+    if (damage == NULL || (r != -EUCLEAN && r != -EIO))
+        return r;
+    damage->found(damage->opaque, type, index, briq_tree_granule(pointer), r);
+    return 0;
+}
+
+struct level {
+    const uint64_t *roots;
+    unsigned root_count;
+    enum briq_record_type root_type, child_type;
+    uint64_t child_max;
+    int (*load)(struct briq_store *store, uint64_t index, uint64_t pointer);
+};
+
+static int load_children(struct briq_store *store, const struct level *level, uint64_t root,
+                         const briq_le64 *page, const struct briq_tree_damage *damage)
+{
+    for (unsigned k = 0; k < BRIQ_PAGE_WORDS; k++) {
+        uint64_t pointer = briq_le64_get(page[k]);
+        uint64_t index = root * BRIQ_PAGE_WORDS + k;
+        if (pointer == 0)
             continue;
-        int r = read_tree_page(store, root_type, i, roots[i], page);
-        for (unsigned k = 0; k < BRIQ_PAGE_WORDS && r == 0; k++) {
-            uint64_t pointer = briq_le64_get(page[k]);
-            uint64_t index = i * BRIQ_PAGE_WORDS + k;
-            if (pointer != 0)
-                r = index < child_max ? load(store, index, pointer) : -EUCLEAN;
-        }
+        int r = index < level->child_max ? level->load(store, index, pointer) : -EUCLEAN;
+        if (r < 0)
+            r = tell(damage, level->child_type, index, pointer, r);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-int briq_tree_load(struct briq_store *store, struct briq_error *err)
+static int load_level(struct briq_store *store, const struct level *level,
+                      const struct briq_tree_damage *damage)
 {
-    int r = load_level(store, store->sb.seg_roots, BRIQ_SEG_ROOTS, BRIQ_REC_SEG_ROOT,
-                       store->tree.seg_page_max, load_seg_page);
-    if (r < 0)
-        return briq_error_set(err, r == -EIO ? r : -EUCLEAN,
-                              "%s: the segment table is damaged (%s): run briq check --repair",
-                              store->name, r == -EIO ? "read error" : "checksum");
-    r = load_level(store, store->sb.map_roots, BRIQ_MAP_ROOTS, BRIQ_REC_MAP_ROOT,
-                   store->tree.map_node_max, load_map_node);
-    if (r < 0)
-        return briq_error_set(err, r == -EIO ? r : -EUCLEAN,
-                              "%s: the map is damaged (%s): run briq check --repair", store->name,
-                              r == -EIO ? "read error" : "checksum");
+    briq_le64 page[BRIQ_PAGE_WORDS];
+    for (uint64_t i = 0; i < level->root_count; i++) {
+        uint64_t pointer = level->roots[i];
+        if (pointer == 0)
+            continue;
+        int r = read_tree_page(store, level->root_type, i, pointer, page);
+        r = r < 0 ? tell(damage, level->root_type, i, pointer, r)
+                  : load_children(store, level, i, page, damage);
+        if (r < 0)
+            return r;
+    }
     return 0;
+}
+
+static int explain(struct briq_store *store, const char *what, int r, struct briq_error *err)
+{
+    return briq_error_set(err, r == -EIO ? r : -EUCLEAN,
+                          "%s: %s is damaged (%s): run briq check --repair", store->name, what,
+                          r == -EIO ? "read error" : "checksum");
+}
+
+int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *damage,
+                   struct briq_error *err)
+{
+    const struct level segs = {
+        .roots = store->sb.seg_roots,
+        .root_count = BRIQ_SEG_ROOTS,
+        .root_type = BRIQ_REC_SEG_ROOT,
+        .child_type = BRIQ_REC_SEG_PAGE,
+        .child_max = store->tree.seg_page_max,
+        .load = load_seg_page,
+    };
+    const struct level map = {
+        .roots = store->sb.map_roots,
+        .root_count = BRIQ_MAP_ROOTS,
+        .root_type = BRIQ_REC_MAP_ROOT,
+        .child_type = BRIQ_REC_MAP_NODE,
+        .child_max = store->tree.map_node_max,
+        .load = load_map_node,
+    };
+    int r = load_level(store, &segs, damage);
+    if (r < 0)
+        return explain(store, "the segment table", r, err);
+    r = load_level(store, &map, damage);
+    return r < 0 ? explain(store, "the map", r, err) : 0;
 }
 
 /* ---- storing ----------------------------------------------------------------------------------- */
@@ -231,8 +277,9 @@ static int store_page(struct briq_store *store, enum briq_record_type type, uint
     *pointer = granule == 0 ? 0 : briq_tree_pointer(granule, page, type, index);
     if (old != 0)
         briq_space_tree_sub(&store->space, briq_tree_granule(old), BRIQ_META_GRANULES);
-    uint64_t change = (granule != 0 ? BRIQ_META_GRANULES : 0) - (old != 0 ? BRIQ_META_GRANULES : 0);
-    atomic_fetch_add(&store->maintain.meta_granules, change);
+    uint64_t now = granule != 0 ? BRIQ_META_GRANULES : 0;
+    uint64_t before = old != 0 ? BRIQ_META_GRANULES : 0;
+    atomic_fetch_add(&store->maintain.meta_granules, now - before);
     return 0;
 }
 

@@ -29,9 +29,18 @@ static inline uint64_t briq_tree_granule(uint64_t pointer)
 int briq_tree_init(struct briq_store *store, uint64_t page_max, uint32_t seg_max) BRIQ_MUST;
 void briq_tree_fini(struct briq_store *store);
 
+/* Told of a page of the tree that is damaged (-EUCLEAN) or cannot be read (-EIO) and was left out. */
+struct briq_tree_damage {
+    void (*found)(void *opaque, enum briq_record_type type, uint64_t index, uint64_t granule,
+                  int error);
+    void *opaque;
+};
+
 /* Reads the roots, nodes and the segment table that store->sb names into map, space and tree.
- * -EUCLEAN and a line in err when something does not check out. Blocks. */
-int briq_tree_load(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
+ * Damage ends it with -EUCLEAN and a line in err; or, with `damage`, is told there and left out.
+ * Blocks. */
+int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *damage,
+                   struct briq_error *err) BRIQ_MUST;
 
 /* Makes map page `page` resident from its extent. -EUCLEAN when it is damaged. Any thread. */
 int briq_tree_install_page(struct briq_store *store, uint64_t page, const uint8_t *extent) BRIQ_MUST;

@@ -8,6 +8,7 @@
  * printed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -197,15 +198,31 @@ static void note_death(struct report *report, int status)
              (unsigned long long)atomic_load(&report->op), why);
 }
 
+/* Whether the file system of the directory knows O_DIRECT; tmpfs does in newer kernels. */
+static bool takes_direct(const char *dir)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void open_dir(struct test_dir *temp, enum model_mode mode, const char *dir)
+{
+    /* In memory where that will do: flushes are what takes longest on a disk. */
+    bool memory = mode != MODEL_DIRECT || takes_direct("/dev/shm");
+    if (dir != NULL)
+        test_dir_open_below(temp, dir);
+    else
+        test_dir_open(temp, memory ? TEST_DIR_MEMORY : TEST_DIR_DISK);
+}
+
 /* Runs the unit in a child, with a directory of its own. Returns whether all was well. */
 static bool run_apart(const struct unit *asked, const char *dir, struct report *report)
 {
     struct unit unit = *asked;
     struct test_dir temp;
-    if (dir != NULL)
-        test_dir_open_below(&temp, dir);
-    else
-        test_dir_open(&temp, unit.mode == MODEL_DIRECT ? TEST_DIR_DISK : TEST_DIR_MEMORY);
+    open_dir(&temp, unit.mode, dir);
     unit.dir = temp.path;
     report_reset(report, false);
     fflush(NULL);
@@ -380,7 +397,7 @@ static void run_here(const struct options *options, const struct test_corpus *co
     choose(options, chosen);
     struct unit unit = make_unit(options, corpus, chosen[0], options->seed, options->ops);
     struct test_dir temp;
-    test_dir_open(&temp, TEST_DIR_DISK);
+    open_dir(&temp, unit.mode, options->dir);
     unit.dir = temp.path;
     report_reset(report, true);
     unit_run(&unit, report);

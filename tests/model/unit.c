@@ -7,14 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/align.h"
 #include "common/store/store.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define KIB UINT64_C(1024)
 
-/* A tight volume has room for this many segments beside the payload it should run out with. */
-#define TIGHT_SPARE_SEGMENTS 20u
-#define FILE_FIXED_BYTES     (4 * MIB) /* in front of the first segment */
+/* What a tight volume has beside the segments for the payload it should run out with: that is what
+ * checkpoints and collection have to get along with. */
+#define SPARE_SEGMENTS          8u
+#define SPARE_SEGMENTS_A_STREAM 3u
+#define SEGMENTS_MIN            20u       /* fewer are refused */
+#define FILE_FIXED_BYTES        (4 * MIB) /* in front of the first segment */
 
 const char *model_mode_name(enum model_mode mode)
 {
@@ -42,11 +46,12 @@ static uint64_t draw_size(struct briq_prng *prng)
 /* Payload for a part of the volume only, and a few segments to turn over. */
 static uint64_t draw_limit(const struct unit *unit, struct briq_prng *prng)
 {
-    uint64_t segment = UINT64_C(1) << unit->segment_shift;
-    uint64_t payload = unit->size_bytes * (20 + briq_prng_below(prng, 50)) / 100;
-    uint64_t spare = (TIGHT_SPARE_SEGMENTS + 4 * unit->streams) * segment;
-    uint64_t fixed = unit->mode == MODEL_MEM ? 0 : FILE_FIXED_BYTES;
-    return fixed + (payload + spare + segment - 1) / segment * segment;
+    uint64_t segment_bytes = UINT64_C(1) << unit->segment_shift;
+    uint64_t payload_bytes = unit->size_bytes * (5 + briq_prng_below(prng, 35)) / 100;
+    uint64_t segments = briq_div_up(payload_bytes, segment_bytes) + SPARE_SEGMENTS +
+                        SPARE_SEGMENTS_A_STREAM * unit->streams;
+    uint64_t fixed_bytes = unit->mode == MODEL_MEM ? 0 : FILE_FIXED_BYTES;
+    return fixed_bytes + briq_max_u64(segments, SEGMENTS_MIN) * segment_bytes;
 }
 
 void unit_draw(struct unit *unit)
