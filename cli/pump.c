@@ -124,27 +124,32 @@ static int ask_extent(struct worker *w, uint64_t off, struct extent *ret)
     return r;
 }
 
+/* Whether nobody has asked yet what comes behind `extent`. */
+static bool next_is_unknown(const struct pump *pump)
+{
+    return pump->next_extent.end <= pump->extent.end && pump->extent.end < pump->source->size_bytes;
+}
+
 /*
  * Makes `extent` describe plan_pos. A hole may be told of in many small parts, which would each be
- * too short to be skipped: they are put together until they are long enough. The data that ended
- * the search is kept for the next call.
+ * too short to be skipped: they are put together until they are long enough. The data that ends the
+ * search is kept for a later call.
  */
 static int load_extent(struct worker *w)
 {
     struct pump *pump = w->pump;
-    if (pump->plan_pos < pump->extent.end)
-        return 0;
-    if (pump->plan_pos < pump->next_extent.end) {
-        pump->extent = pump->next_extent;
-        return 0;
+    int r = 0;
+    if (pump->plan_pos >= pump->extent.end) {
+        if (pump->plan_pos < pump->next_extent.end)
+            pump->extent = pump->next_extent;
+        else
+            r = ask_extent(w, pump->plan_pos, &pump->extent);
     }
-    int r = ask_extent(w, pump->plan_pos, &pump->extent);
-    while (r == 0 && pump->extent.zero && pump->extent.end < pump->source->size_bytes &&
+    while (r == 0 && pump->extent.zero && next_is_unknown(pump) &&
            pump->extent.end - pump->plan_pos < HOLE_BYTES_MIN + BLOCK_BYTES) {
         r = ask_extent(w, pump->extent.end, &pump->next_extent);
-        if (r < 0 || !pump->next_extent.zero)
-            break;
-        pump->extent.end = pump->next_extent.end;
+        if (r == 0 && pump->next_extent.zero)
+            pump->extent.end = pump->next_extent.end;
     }
     return r;
 }

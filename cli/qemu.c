@@ -21,9 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATH_BYTES      108 /* what fits in the address of a Unix socket */
-#define STOP_TIMEOUT_MS 10000
-#define FORMAT_MAX      32
+#define PATH_BYTES     108 /* what fits in the address of a Unix socket */
+#define STOP_SIGNAL_MS 200 /* between one and the next */
+#define STOP_SIGNALS   300 /* then it is killed: a minute is enough to write an image's tables */
+#define FORMAT_MAX     32
 
 struct briq_qemu {
     char dir[PATH_BYTES - 8];
@@ -230,7 +231,7 @@ int briq_qemu_serve(const char *path, const char *format, bool read_only, unsign
         r = find_server(qemu, path, err);
     free(plain);
     if (r < 0) {
-        briq_qemu_stop(qemu);
+        (void)briq_qemu_stop(qemu);
         return r;
     }
     *ret = qemu;
@@ -242,24 +243,37 @@ const char *briq_qemu_socket(const struct briq_qemu *qemu)
     return qemu->socket;
 }
 
-static void stop_server(struct briq_qemu *qemu)
+static bool wait_for_end(const struct briq_qemu *qemu, int timeout_ms)
 {
-    /* It ends by itself when its last client leaves; the signal is for when none ever came. */
-    (void)pidfd_send_signal(qemu->pid_fd, SIGTERM, NULL, 0);
     struct pollfd p = {.fd = qemu->pid_fd, .events = POLLIN};
-    while (poll(&p, 1, STOP_TIMEOUT_MS) < 0 && errno == EINTR)
-        ;
-    close(qemu->pid_fd);
+    return poll(&p, 1, timeout_ms) > 0;
 }
 
-void briq_qemu_stop(struct briq_qemu *qemu)
+static int stop_server(struct briq_qemu *qemu)
+{
+    /* It ends by itself when its last client leaves; the signal is for when none ever came. It is
+     * sent again because qemu-nbd forgets one that comes just after its start. */
+    bool ended = false;
+    for (int i = 0; i < STOP_SIGNALS && !ended; i++) {
+        (void)pidfd_send_signal(qemu->pid_fd, SIGTERM, NULL, 0);
+        ended = wait_for_end(qemu, STOP_SIGNAL_MS);
+    }
+    if (!ended) {
+        (void)pidfd_send_signal(qemu->pid_fd, SIGKILL, NULL, 0);
+        (void)wait_for_end(qemu, -1);
+    }
+    close(qemu->pid_fd);
+    return ended ? 0 : -ETIMEDOUT;
+}
+
+int briq_qemu_stop(struct briq_qemu *qemu)
 {
     if (qemu == NULL)
-        return;
-    if (qemu->pid_fd >= 0)
-        stop_server(qemu);
+        return 0;
+    int r = qemu->pid_fd >= 0 ? stop_server(qemu) : 0;
     remove_dir(qemu);
     free(qemu);
+    return r;
 }
 
 int briq_qemu_create(const char *path, const char *format, uint64_t size_bytes,
@@ -277,6 +291,6 @@ int briq_qemu_create(const char *path, const char *format, uint64_t size_bytes,
         r = run(argv, path, qemu->log, err);
     }
     free(plain);
-    briq_qemu_stop(qemu);
+    (void)briq_qemu_stop(qemu);
     return r;
 }

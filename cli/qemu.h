@@ -32,8 +32,11 @@ int briq_qemu_serve(const char *path, const char *format, bool read_only, unsign
 
 const char *briq_qemu_socket(const struct briq_qemu *qemu);
 
-/* Ends the server, waits until it has closed the image, removes the socket. NULL is accepted. */
-void briq_qemu_stop(struct briq_qemu *qemu);
+/*
+ * Ends the server, waits until it has closed the image, removes the socket. NULL is accepted.
+ * Returns 0, or -ETIMEDOUT when it had to be killed: an image that it wrote is not whole then.
+ */
+int briq_qemu_stop(struct briq_qemu *qemu);
 
 /* Makes an empty image of size_bytes by qemu-img; replaces a file that is there. */
 int briq_qemu_create(const char *path, const char *format, uint64_t size_bytes,

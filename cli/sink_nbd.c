@@ -67,9 +67,11 @@ static int image_finish(struct briq_sink *sink, struct briq_error *err)
     if (r < 0)
         return r;
     briq_remote_close(n->remote);
-    briq_qemu_stop(n->qemu);
+    r = briq_qemu_stop(n->qemu);
     n->remote = NULL;
     n->qemu = NULL;
+    if (r < 0)
+        return briq_error_set(err, r, "%s: qemu-nbd did not end and was killed", sink->name);
     r = sync_file(sink->name, err);
     n->remove = r < 0;
     return r;
@@ -79,7 +81,7 @@ static void nbd_sink_close(struct briq_sink *sink)
 {
     struct nbd_sink *n = nbd_of(sink);
     briq_remote_close(n->remote);
-    briq_qemu_stop(n->qemu);
+    (void)briq_qemu_stop(n->qemu);
     if (n->remove)
         unlink(sink->name);
     free(n);

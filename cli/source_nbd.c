@@ -40,7 +40,7 @@ static void nbd_source_close(struct briq_source *source)
 {
     struct nbd_source *n = nbd_of(source);
     briq_remote_close(n->remote);
-    briq_qemu_stop(n->qemu);
+    (void)briq_qemu_stop(n->qemu);
     free(n);
 }
 
@@ -60,7 +60,7 @@ static int open_remote(const struct briq_remote_options *options, struct briq_qe
     int r = n != NULL ? briq_remote_open(options, cancel, err, &n->remote)
                       : briq_error_set(err, -ENOMEM, "%s: out of memory", options->name);
     if (r < 0) {
-        briq_qemu_stop(qemu);
+        (void)briq_qemu_stop(qemu);
         free(n);
         return r;
     }

@@ -342,7 +342,8 @@ static void test_runs_of_zeros_are_found(void **state)
 
 int main(int argc, char **argv)
 {
-    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)getpid();
+    const char *given = argc > 1 ? argv[1] : getenv("BRIQ_SEED");
+    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)getpid();
     printf("seed: %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_pair_copies_everything),
