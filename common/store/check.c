@@ -271,7 +271,7 @@ static int run(struct briq_checker *c)
         r = briq_open_check_length(c->store, c->err);
     if (r == 0)
         r = briq_check_map(c);
-    if (r == 0 && (c->pages_lost > 0 || c->words_lost > 0))
+    if (r == 0 && (c->pages_lost > 0 || c->words_lost > 0 || c->pages_wanted > 0))
         r = briq_check_rebuild(c);
     if (r == 0)
         r = briq_check_accounts(c, "at the last checkpoint");

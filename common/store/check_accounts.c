@@ -72,11 +72,15 @@ static void count_all(struct briq_checker *c, struct briq_check_tally *tally)
 /* ---- segments ----------------------------------------------------------------------------------
  */
 
-/* What was rebuilt is counted right by definition, and so is what the table could not tell. */
+/* Where parts of the map were lost, its counts differ as a matter of course: that was told. */
+static bool map_was_whole(const struct briq_checker *c)
+{
+    return c->pages_lost == 0 && c->words_lost == 0 && c->pages_wanted == 0;
+}
+
 static bool is_comparable(const struct briq_checker *c, uint32_t seg)
 {
-    return c->pages_lost == 0 && c->words_lost == 0 &&
-           (c->seg_flags[seg] & BRIQ_CHECK_SEG_LOST) == 0;
+    return map_was_whole(c) && (c->seg_flags[seg] & BRIQ_CHECK_SEG_LOST) == 0;
 }
 
 static void use_free_segment(struct briq_checker *c, uint32_t seg)
@@ -130,7 +134,7 @@ static void settle_figure(struct briq_checker *c, briq_counter *share, uint64_t 
     if (told == counted)
         return;
     briq_counter_add(share, counted - told);
-    if (c->pages_lost == 0 && c->words_lost == 0)
+    if (map_was_whole(c))
         briq_check_error(c, &c->result->map_errors, "counted anew",
                          "%s the volume counts %" PRIu64 " %s, and the map has %" PRIu64, what,
                          told, name, counted);
@@ -155,7 +159,7 @@ static void settle_figures(struct briq_checker *c, const struct briq_check_tally
 static void settle_meta(struct briq_checker *c, uint64_t counted, const char *what)
 {
     uint64_t told = atomic_exchange(&c->store->maintain.meta_granules, counted);
-    if (told != counted && !c->tree_damaged && c->pages_lost == 0)
+    if (told != counted && !c->tree_damaged && map_was_whole(c))
         briq_check_error(c, &c->result->map_errors, "counted anew",
                          "%s the volume counts %" PRIu64
                          " granules of metadata, and there are %" PRIu64,

@@ -410,11 +410,20 @@ static void take_over(struct briq_store *store, uint64_t seq)
     atomic_store(&store->journal.durable_seq, seq);
 }
 
-/* Writes the recovered state as of a volume that was closed cleanly: that takes only the space that is
- * always kept for a checkpoint, and may free some. */
+/* No stream of the last opening goes on, whichever of them this one has. */
+static void forget_heads(struct briq_store *store)
+{
+    store->sb.streams = (uint8_t)store->journal.user_count;
+    for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
+        store->sb.heads[i] = briq_journal_head(&store->journal.streams[i]);
+}
+
+/* Writes the recovered state as of a volume that was closed cleanly: that takes only the space that
+ * is always kept for a checkpoint, and may free some. */
 static int write_recovered(struct briq_store *store, struct briq_error *err)
 {
     begin_incarnation(store);
+    forget_heads(store);
     pthread_mutex_lock(&store->maintain.lock);
     int r = briq_checkpoint(store, true);
     pthread_mutex_unlock(&store->maintain.lock);

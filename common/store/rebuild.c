@@ -14,6 +14,9 @@
  * What cannot be known is whether a record that would tell of a later trim, zero or pattern is gone
  * with its segment. That is said to whoever repairs.
  *
+ * A map page that was found again without its node may not be the newest there was. It is believed
+ * unless a record is newer than the one that a word of the page stands for: then all of it is lost.
+ *
  * The state is that of the last checkpoint: what came later is in the journal, and replayed next.
  */
 #include <errno.h>
@@ -41,10 +44,17 @@ struct bound {
     uint64_t limit;
 };
 
+/* What the records tell of one block. */
+struct told {
+    uint64_t best; /* sequence number and rank, see key_of(); 0 = nothing */
+    uint64_t own;  /* the same of the record that the word in the map stands for, if it was found */
+    briq_word word; /* what `best` makes of it */
+};
+
 struct rebuild {
     struct briq_checker *c;
-    uint64_t *best; /* one a block: sequence number and rank of what is known, 0 = nothing */
-    uint64_t best_bytes;
+    struct told *told; /* one a block */
+    uint64_t told_bytes;
     struct bound *bounds; /* by rising incarnation */
     size_t bound_count, bound_max;
     uint64_t found, damaged, unknown;
@@ -135,6 +145,14 @@ static bool is_lost(const struct rebuild *b, uint64_t block)
            ((flags & BRIQ_CHECK_PAGE_HOLED) != 0 && briq_check_bit(c->lost_blocks, block));
 }
 
+static bool is_of_interest(const struct rebuild *b, uint64_t block)
+{
+    const struct briq_checker *c = b->c;
+    return block < briq_store_blocks(c->store) &&
+           ((c->page_flags[briq_map_page_of(block)] & BRIQ_CHECK_PAGE_WANTED) != 0 ||
+            is_lost(b, block));
+}
+
 static uint64_t key_of(uint64_t seq, enum rank rank)
 {
     return (seq + 1) * RANK_COUNT + rank;
@@ -143,34 +161,41 @@ static uint64_t key_of(uint64_t seq, enum rank rank)
 static void learn_word(struct rebuild *b, const struct briq_scan *scan, uint64_t block,
                        uint64_t key, briq_word word)
 {
-    if (block >= briq_store_blocks(b->c->store) || !is_lost(b, block) || key <= b->best[block])
+    if (!is_of_interest(b, block) || key <= b->told[block].best)
         return;
-    b->best[block] = key;
-    briq_map_set(&b->c->store->map, block, word);
+    b->told[block].best = key;
+    b->told[block].word = word;
     /* Should this end before it is durable, the next attempt must find the same record. */
     b->c->seg_flags[scan->seg] |= BRIQ_CHECK_SEG_SOURCE;
+}
+
+/* Does the segment still hold what this chunk says? */
+static bool is_current(const struct rebuild *b, const struct briq_scan *scan)
+{
+    return scan->chunk.segseq == briq_space_segseq(&b->c->store->space, scan->seg) &&
+           briq_check_state(b->c, scan->seg) != BRIQ_SEG_BARE;
 }
 
 static int learn_data(struct rebuild *b, const struct briq_scan *scan,
                       const struct briq_record *record)
 {
-    struct briq_checker *c = b->c;
-    uint64_t block = record->lba, granule = briq_scan_granule(scan, record);
-    bool current = scan->chunk.segseq == briq_space_segseq(&c->store->space, scan->seg) &&
-                   briq_check_state(c, scan->seg) != BRIQ_SEG_BARE &&
-                   briq_space_contains(&c->store->space, granule, record->granules);
-    if (block >= briq_store_blocks(c->store) || !is_lost(b, block) ||
-        key_of(record->seq, RANK_SOUND) <= b->best[block])
+    uint64_t block = record->lba;
+    briq_word word = briq_word_data(briq_scan_granule(scan, record), record->granules);
+    if (!is_of_interest(b, block))
         return 0;
-    if (!current) {
+    if (!is_current(b, scan)) {
         learn_word(b, scan, block, key_of(record->seq, RANK_GONE), BRIQ_WORD_HOLE);
         return 0;
     }
-    briq_word word = briq_word_data(granule, record->granules);
-    int r = briq_check_payload(c, block, word);
+    uint64_t sound = key_of(record->seq, RANK_SOUND);
+    if (!is_lost(b, block) && briq_map_word(&b->c->store->map, block) == word)
+        b->told[block].own = sound;
+    if (sound <= b->told[block].best)
+        return 0;
+    int r = briq_check_payload(b->c, block, word);
     if (r < 0 && !briq_check_is_damage(r))
         return r;
-    learn_word(b, scan, block, key_of(record->seq, r == 0 ? RANK_SOUND : RANK_DAMAGED), word);
+    learn_word(b, scan, block, r == 0 ? sound : key_of(record->seq, RANK_DAMAGED), word);
     return 0;
 }
 
@@ -203,9 +228,8 @@ static int learn_records(struct rebuild *b, const struct briq_scan *scan)
         return 0;
     for (unsigned i = 0; i < chunk->nrec && r == 0; i++) {
         struct briq_record record;
-        if (!briq_record_decode(scan->page, chunk, i, &record) || !counts(b, chunk, record.seq))
-            continue;
-        r = learn_record(b, scan, &record);
+        if (briq_record_decode(scan->page, chunk, i, &record) && counts(b, chunk, record.seq))
+            r = learn_record(b, scan, &record);
     }
     return r;
 }
@@ -213,57 +237,77 @@ static int learn_records(struct rebuild *b, const struct briq_scan *scan)
 /* ---- the outcome -------------------------------------------------------------------------------
  */
 
-static void take_stock(struct rebuild *b, uint64_t page)
+static uint64_t end_of_page(const struct rebuild *b, uint64_t page)
 {
-    uint64_t first = page * BRIQ_PAGE_WORDS;
-    uint64_t end = briq_min_u64(first + BRIQ_PAGE_WORDS, briq_store_blocks(b->c->store));
-    for (uint64_t block = first; block < end; block++) {
-        if (!is_lost(b, block))
-            continue;
-        uint64_t rank = b->best[block] % RANK_COUNT;
-        if (b->best[block] == 0 || rank == RANK_GONE)
-            b->unknown++;
-        else
-            b->found++;
-        b->damaged += b->best[block] != 0 && rank == RANK_DAMAGED;
-    }
+    return briq_min_u64((page + 1) * BRIQ_PAGE_WORDS, briq_store_blocks(b->c->store));
 }
 
-/* The page counts as resident and is written by the next checkpoint. */
-static int renew_pages(struct rebuild *b)
+/* Is there a record newer than the one that a word of this page stands for? */
+static bool is_out_of_date(const struct rebuild *b, uint64_t page)
+{
+    for (uint64_t block = page * BRIQ_PAGE_WORDS; block < end_of_page(b, page); block++) {
+        const struct told *told = &b->told[block];
+        if (told->own != 0 && told->best / RANK_COUNT > told->own / RANK_COUNT)
+            return true;
+    }
+    return false;
+}
+
+static void take_word(struct rebuild *b, uint64_t block)
+{
+    const struct told *told = &b->told[block];
+    bool known = told->best != 0 && told->best % RANK_COUNT != RANK_GONE;
+    b->found += known;
+    b->unknown += !known;
+    b->damaged += known && told->best % RANK_COUNT == RANK_DAMAGED;
+    briq_map_set(&b->c->store->map, block, told->word);
+}
+
+/* Fills in what is lost of the page. It counts as resident then, and the next checkpoint writes it.
+ */
+static int renew_page(struct rebuild *b, uint64_t page)
 {
     struct briq_map *map = &b->c->store->map;
-    for (uint64_t page = 0; page < map->page_max; page++) {
-        if (!(b->c->page_flags[page] & (BRIQ_CHECK_PAGE_LOST | BRIQ_CHECK_PAGE_HOLED)))
-            continue;
-        take_stock(b, page);
-        bool empty = briq_map_page_is_hole(map, page);
-        for (unsigned i = 0; i < BRIQ_PAGE_WORDS && empty; i++)
-            empty = briq_map_word(map, page * BRIQ_PAGE_WORDS + i) == BRIQ_WORD_HOLE;
-        int r = empty ? 0 : briq_map_touch(map, page);
-        if (r < 0)
-            return r;
+    uint8_t *flags = &b->c->page_flags[page];
+    if ((*flags & BRIQ_CHECK_PAGE_WANTED) != 0 && is_out_of_date(b, page))
+        *flags |= BRIQ_CHECK_PAGE_LOST;
+    if ((*flags & (BRIQ_CHECK_PAGE_LOST | BRIQ_CHECK_PAGE_HOLED)) == 0)
+        return 0;
+    bool empty = briq_map_page_is_hole(map, page);
+    for (uint64_t block = page * BRIQ_PAGE_WORDS; block < end_of_page(b, page); block++) {
+        if (is_lost(b, block))
+            take_word(b, block);
+        empty = empty && briq_map_word(map, block) == BRIQ_WORD_HOLE;
     }
-    return 0;
+    return empty ? 0 : briq_map_touch(map, page);
+}
+
+static int renew_pages(struct rebuild *b)
+{
+    int r = 0;
+    for (uint64_t page = 0; page < b->c->store->map.page_max && r == 0; page++)
+        if (b->c->page_flags[page] != 0)
+            r = renew_page(b, page);
+    return r;
 }
 
 int briq_check_rebuild(struct briq_checker *c)
 {
     struct rebuild b = {.c = c};
-    b.best_bytes = briq_align_up(briq_store_blocks(c->store), BRIQ_PAGE_WORDS) * sizeof *b.best;
-    b.best = briq_vmem_map(b.best_bytes);
-    int r = b.best == NULL ? -ENOMEM : visit_all(&b, learn_bound);
+    b.told_bytes = briq_store_blocks(c->store) * sizeof *b.told;
+    b.told = briq_vmem_map(b.told_bytes);
+    int r = b.told == NULL ? -ENOMEM : visit_all(&b, learn_bound);
     join_bounds(&b);
     if (r == 0)
         r = visit_all(&b, learn_records);
     if (r == 0)
         r = renew_pages(&b);
-    if (r == 0)
+    if (r == 0 && b.found + b.unknown > 0)
         briq_check_note(c,
                         "of the blocks that cannot be found, the records tell %" PRIu64 " (%" PRIu64
                         " of them damaged); %" PRIu64 " have no record and %s zeros",
                         b.found, b.damaged, b.unknown, c->options->repair ? "become" : "would be");
-    briq_vmem_unmap(b.best, b.best_bytes);
+    briq_vmem_unmap(b.told, b.told_bytes);
     free(b.bounds);
     return r;
 }
