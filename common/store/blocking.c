@@ -116,10 +116,23 @@ static bool is_woken(struct sleeper *sleeper)
     return sem_trywait(&sleeper->woken) == 0;
 }
 
+/*
+ * Waits for another thread that maintains just now, and then looks itself: what that one could not
+ * free may have waited for this thread to leave its epoch. Where nothing may block there is no such
+ * other thread, only a maintenance further up in this one.
+ */
+static bool maintain_inline(struct briq_store *store)
+{
+    if (store->maintain.running)
+        return false;
+    return (store->options.wait_hook != NULL ? briq_maintain_try(store)
+                                             : briq_store_maintain(store)) > 0;
+}
+
 static void wait_woken(struct briq_store *store, struct sleeper *sleeper, bool may_maintain)
 {
     while (!is_woken(sleeper)) {
-        if (may_maintain && !store->maintain.running && briq_maintain_try(store) > 0)
+        if (may_maintain && maintain_inline(store))
             continue;
         if (store->options.wait_hook != NULL) {
             store->options.wait_hook(store->options.wait_opaque);

@@ -422,7 +422,8 @@ static void stepper_init(struct stepper *stepper, struct worker *worker)
 
 static void stepper_fini(struct stepper *stepper)
 {
-    stepper->worker->volume->progress = NULL;
+    if (volume_never_blocks(stepper->worker->unit))
+        stepper->worker->volume->progress = NULL;
     close_contexts(stepper);
     for (unsigned i = 0; i < SLOTS; i++)
         buffer_fini(&stepper->slots[i].buffer);
