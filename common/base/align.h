@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* align.h - rounding and small comparisons on unsigned sizes; powers of two only where it says so. */
+/* align.h - rounding and small comparisons on unsigned sizes; powers of two only where it says so.
+ */
 #ifndef BRIQ_BASE_ALIGN_H
 #define BRIQ_BASE_ALIGN_H
 

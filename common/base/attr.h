@@ -11,11 +11,11 @@
 #include <stddef.h>
 
 /* The result must be looked at: an error is never swallowed. */
-#define BRIQ_MUST __attribute__((warn_unused_result))
+#define BRIQ_MUST              __attribute__((warn_unused_result))
 #define BRIQ_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define BRIQ_ALIGNED(n) __attribute__((aligned(n)))
+#define BRIQ_ALIGNED(n)        __attribute__((aligned(n)))
 
-#define BRIQ_LIKELY(x) __builtin_expect(!!(x), 1)
+#define BRIQ_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define BRIQ_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #define BRIQ_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -61,18 +61,18 @@ struct briq_device {
 
 enum briq_file_flags {
     BRIQ_FILE_READ_ONLY = 1,
-    BRIQ_FILE_DIRECT = 2,      /* O_DIRECT; align_bytes becomes what the file needs */
-    BRIQ_FILE_CREATE = 4,      /* must not exist yet, unless it is a block device or FORCE is set */
-    BRIQ_FILE_FORCE = 8,       /* with CREATE: an existing regular file is replaced (truncated) */
-    BRIQ_FILE_UNLOCKED = 16,   /* take no lock: only for looking at a superblock */
+    BRIQ_FILE_DIRECT = 2,    /* O_DIRECT; align_bytes becomes what the file needs */
+    BRIQ_FILE_CREATE = 4,    /* must not exist yet, unless it is a block device or FORCE is set */
+    BRIQ_FILE_FORCE = 8,     /* with CREATE: an existing regular file is replaced (truncated) */
+    BRIQ_FILE_UNLOCKED = 16, /* take no lock: only for looking at a superblock */
 };
 
 /*
- * Opens the regular file or block device `path` and locks it: exclusively, or shared when read-only.
- * On failure *err says in one line what is wrong with which file; a lock held by another process
- * names that process. Returns 0 and sets *ret, or: -ENOENT, -EACCES, -EROFS, -EBUSY (locked),
- * -EEXIST, -EINVAL (a directory, socket ...; O_DIRECT not supported), or what open(2) returned.
- * *ret is the caller's, to be given to briq_device_close(). Blocks; allocates.
+ * Opens the regular file or block device `path` and locks it: exclusively, or shared when
+ * read-only. On failure *err says in one line what is wrong with which file; a lock held by another
+ * process names that process. Returns 0 and sets *ret, or: -ENOENT, -EACCES, -EROFS, -EBUSY
+ * (locked), -EEXIST, -EINVAL (a directory, socket ...; O_DIRECT not supported), or what open(2)
+ * returned. *ret is the caller's, to be given to briq_device_close(). Blocks; allocates.
  */
 int briq_file_open(const char *path, unsigned flags, struct briq_error *err,
                    struct briq_device **ret) BRIQ_MUST;
@@ -82,7 +82,8 @@ int briq_file_open(const char *path, unsigned flags, struct briq_error *err,
  * are taken on demand, discard gives them back. Nothing survives close. Aligned to 2 MiB.
  * Returns 0 and sets *ret, or -ENOMEM (explained in err).
  */
-int briq_memory_open(uint64_t size_bytes, struct briq_error *err, struct briq_device **ret) BRIQ_MUST;
+int briq_memory_open(uint64_t size_bytes, struct briq_error *err,
+                     struct briq_device **ret) BRIQ_MUST;
 
 static inline int BRIQ_MUST briq_device_read(struct briq_device *dev, void *buf, size_t len,
                                              uint64_t off)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * blocking.c - the plain calls: one operation stepped to its end by a thread that may block, and the
- * contexts such threads borrow.
+ * blocking.c - the plain calls: one operation stepped to its end by a thread that may block, and
+ * the contexts such threads borrow.
  *
- * A thread that has to wait, in a store without a maintenance thread, does the maintenance itself. Not
- * so while it takes part in a flush round: maintenance may need that round to end.
+ * A thread that has to wait, in a store without a maintenance thread, does the maintenance itself.
+ * Not so while it takes part in a flush round: maintenance may need that round to end.
  */
 #include <errno.h>
 #include <semaphore.h>
@@ -16,7 +16,8 @@
 #include "common/store/sleeper.h"
 #include "common/store/tree.h"
 
-/* ---- contexts ---------------------------------------------------------------------------------- */
+/* ---- contexts ----------------------------------------------------------------------------------
+ */
 
 static int ctx_new(struct briq_store *store, struct briq_ctx **ret)
 {
@@ -92,7 +93,8 @@ void briq_ctxs_fini(struct briq_store *store)
     store->ctx_count = 0;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------- */
+/* ---- waiting -----------------------------------------------------------------------------------
+ */
 
 struct sleeper {
     struct briq_op op;
@@ -154,7 +156,8 @@ void briq_sleep_on(struct briq_store *store, uint64_t ticket)
     sem_destroy(&sleeper.woken);
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running -----------------------------------------------------------------------------------
+ */
 
 void briq_io_run(struct briq_store *store, struct briq_io *io)
 {
@@ -214,7 +217,8 @@ int briq_run_flush(struct briq_store *store, struct briq_ctx *ctx, bool force)
     return r;
 }
 
-/* ---- the calls --------------------------------------------------------------------------------- */
+/* ---- the calls ---------------------------------------------------------------------------------
+ */
 
 int briq_read(struct briq_store *store, void *buf, size_t len, uint64_t off)
 {

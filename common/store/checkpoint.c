@@ -3,7 +3,8 @@
  * checkpoint.c - an exact image of the map becomes durable.
  *
  *   1. the cut, under all stream locks: C = last sequence number; dirty pages are frozen, live
- *      counters copied, segments found empty so far are set aside, stream heads noted. Microseconds.
+ *      counters copied, segments found empty so far are set aside, stream heads noted.
+ * Microseconds.
  *   2. frozen pages, the nodes above them, the segment table and its nodes go to the META stream;
  *      what the GC stream holds is written. Requests go on meanwhile.
  *   3. a flush round: all user data up to C, and all of 2, is durable.
@@ -69,7 +70,8 @@ static void cut(struct briq_store *store, struct briq_superblock *sb)
     unlock_streams(store);
 }
 
-/* ---- appending metadata ------------------------------------------------------------------------ */
+/* ---- appending metadata ------------------------------------------------------------------------
+ */
 
 /* Room in the META stream, waiting for windows; segments are reserved for it. */
 static int meta_room(struct briq_store *store, struct briq_room *room)
@@ -122,7 +124,8 @@ static int append_page(struct briq_store *store, enum briq_record_type type, uin
     return briq_maintain_write(store, meta, false);
 }
 
-static int store_map_page(struct briq_store *store, uint64_t page, const briq_le64 *image, bool hole)
+static int store_map_page(struct briq_store *store, uint64_t page, const briq_le64 *image,
+                          bool hole)
 {
     uint64_t granule = 0, old = briq_map_page_granule(&store->map, page);
     if (!hole) {
@@ -157,7 +160,8 @@ static int store_map_pages(struct briq_store *store)
     return 0;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------
+ */
 
 static int write_all(struct briq_store *store, struct briq_superblock *sb)
 {
@@ -226,7 +230,7 @@ uint64_t briq_checkpoint_bytes(struct briq_store *store)
 {
     uint64_t pages = atomic_load(&store->map.dirty_count) + briq_tree_pages(store);
     /* An extent, its record, and what the ends of windows leave unused. */
-    return pages * (BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES + sizeof(struct briq_fmt_record)) *
-               9 / 8 +
+    return pages * (BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES + sizeof(struct briq_fmt_record)) * 9 /
+               8 +
            BRIQ_CHUNK_ALIGN;
 }

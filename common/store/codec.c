@@ -41,9 +41,9 @@ void briq_codec_encode(struct briq_codec *codec, const uint8_t *block, struct br
         return;
     }
 
-    int n = LZ4_compress_fast_extState(codec->state, (const char *)block, (char *)codec->out,
-                                       BRIQ_BLOCK_SIZE, BRIQ_COMPRESSED_BYTES_MAX,
-                                       (int)codec->accel);
+    int n =
+        LZ4_compress_fast_extState(codec->state, (const char *)block, (char *)codec->out,
+                                   BRIQ_BLOCK_SIZE, BRIQ_COMPRESSED_BYTES_MAX, (int)codec->accel);
     ret->kind = BRIQ_PAYLOAD_EXTENT;
     ret->codec = n > 0 ? BRIQ_CODEC_LZ4 : BRIQ_CODEC_RAW;
     ret->bytes = n > 0 ? codec->out : block;
@@ -143,9 +143,9 @@ int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64
 }
 
 /*
- * Memory volumes: the 8 header bytes are block:40 | payload bytes:16 | codec:8. Nothing outside this
- * process can change them, so there is no check; a segment is walked from header to header and ends
- * at a header of zero (no extent has a length of zero).
+ * Memory volumes: the 8 header bytes are block:40 | payload bytes:16 | codec:8. Nothing outside
+ * this process can change them, so there is no check; a segment is walked from header to header and
+ * ends at a header of zero (no extent has a length of zero).
  */
 void briq_ram_extent_write(uint8_t *dst, const struct briq_payload *payload, uint64_t block)
 {

@@ -6,9 +6,9 @@
  * the raw block, where LZ4 gains less than 12.5 %), padded to 16-byte granules.
  *
  * The check in the header hashes the payload together with the block's address and the use of the
- * segment it lies in, so that a write that was lost or went astray is found by the reader, who knows
- * both: an older extent at the same place, or another block's, never passes.
- * In memory volumes the place of the check holds the block's address instead (see codec_ram).
+ * segment it lies in, so that a write that was lost or went astray is found by the reader, who
+ * knows both: an older extent at the same place, or another block's, never passes. In memory
+ * volumes the place of the check holds the block's address instead (see codec_ram).
  *
  * Thread: a codec belongs to one thread at a time; the decoders are pure.
  */
@@ -36,7 +36,7 @@ enum briq_payload_kind {
  * changes. `hash` is of the payload alone. */
 struct briq_payload {
     enum briq_payload_kind kind;
-    uint32_t pattern;  /* FILL */
+    uint32_t pattern; /* FILL */
     enum briq_codec_id codec;
     uint32_t len;      /* payload bytes without the header */
     uint32_t granules; /* of the whole extent */
@@ -64,7 +64,8 @@ uint32_t briq_extent_check(uint64_t hash, uint64_t tag, uint64_t segseq);
 /* The hash that briq_codec_encode() computes, of `len` payload bytes. */
 uint64_t briq_payload_hash(const uint8_t *bytes, uint32_t len);
 
-/* Writes header, payload and zero padding to dst (payload->granules granules). Returns the check. */
+/* Writes header, payload and zero padding to dst (payload->granules granules). Returns the check.
+ */
 uint32_t briq_extent_write(uint8_t *dst, const struct briq_payload *payload, uint64_t tag,
                            uint64_t segseq);
 
@@ -75,7 +76,8 @@ uint32_t briq_extent_write(uint8_t *dst, const struct briq_payload *payload, uin
 int briq_extent_read(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
                      uint8_t *dst) BRIQ_MUST;
 
-/* Verifies as briq_extent_read() does, and describes the payload in place instead of decoding it. */
+/* Verifies as briq_extent_read() does, and describes the payload in place instead of decoding it.
+ */
 int briq_extent_parse(const uint8_t *src, uint32_t granules, uint64_t tag, uint64_t segseq,
                       struct briq_payload *ret) BRIQ_MUST;
 
@@ -83,13 +85,13 @@ int briq_extent_parse(const uint8_t *src, uint32_t granules, uint64_t tag, uint6
 void briq_ram_extent_write(uint8_t *dst, const struct briq_payload *payload, uint64_t block);
 int briq_ram_extent_read(const uint8_t *src, uint32_t granules, uint8_t *dst) BRIQ_MUST;
 
-/* Walks a memory segment: true, the block and the payload of the extent at src; false at its end. */
+/* Walks a memory segment: true, the block and the payload of the extent at src; false at its end.
+ */
 bool briq_ram_extent_parse(const uint8_t *src, uint64_t *ret_block, struct briq_payload *ret);
 
 static inline uint32_t briq_extent_granules(uint32_t payload_bytes)
 {
-    return (payload_bytes + BRIQ_EXTENT_HEADER_BYTES + BRIQ_GRANULE_BYTES - 1) /
-           BRIQ_GRANULE_BYTES;
+    return (payload_bytes + BRIQ_EXTENT_HEADER_BYTES + BRIQ_GRANULE_BYTES - 1) / BRIQ_GRANULE_BYTES;
 }
 
 /* Tags of metadata pages never equal a block address. */

@@ -2,8 +2,8 @@
 /*
  * counter.h - figures that one thread at a time writes and any thread reads.
  *
- * The writer holds whatever lock guards the counter's owner, so a plain load and store is enough; the
- * reader needs no lock. Where writers race, use atomic_fetch_add on the same type instead.
+ * The writer holds whatever lock guards the counter's owner, so a plain load and store is enough;
+ * the reader needs no lock. Where writers race, use atomic_fetch_add on the same type instead.
  */
 #ifndef BRIQ_STORE_COUNTER_H
 #define BRIQ_STORE_COUNTER_H

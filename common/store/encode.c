@@ -84,7 +84,8 @@ void briq_superblock_encode(const struct briq_superblock *sb, void *dst)
     raw->xxh64 = briq_le64_of(XXH3_64bits(raw, offsetof(struct briq_fmt_superblock, xxh64)));
 }
 
-static void superblock_decode_all(const struct briq_fmt_superblock *raw, struct briq_superblock *ret)
+static void superblock_decode_all(const struct briq_fmt_superblock *raw,
+                                  struct briq_superblock *ret)
 {
     ret->generation = briq_le64_get(raw->generation);
     ret->incarnation = briq_le64_get(raw->incarnation);
@@ -132,12 +133,12 @@ static bool superblock_plausible(const struct briq_fmt_superblock *raw,
     bool ok = briq_le32_get(raw->bytes) == BRIQ_SB_BYTES && raw->block_shift == BRIQ_BLOCK_SHIFT &&
               raw->granule_shift == BRIQ_GRANULE_SHIFT && sb->seg_shift >= BRIQ_SEG_SHIFT_MIN &&
               sb->seg_shift <= BRIQ_SEG_SHIFT_MAX && sb->window_shift <= sb->seg_shift &&
-              sb->window_shift >= BRIQ_SEG_SHIFT_MIN &&
-              sb->window_shift <= BRIQ_WINDOW_SHIFT_MAX && sb->streams <= BRIQ_STREAMS_MAX &&
-              sb->accel >= 1 && sb->accel <= 64 && sb->logical_bytes > 0 &&
-              sb->logical_bytes <= BRIQ_VOLUME_BYTES_MAX && sb->logical_bytes % 512 == 0 &&
-              sb->seg_first < sb->seg_end;
-    if (!ok || (uint64_t)sb->seg_end > (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE)
+              sb->window_shift >= BRIQ_SEG_SHIFT_MIN && sb->window_shift <= BRIQ_WINDOW_SHIFT_MAX &&
+              sb->streams <= BRIQ_STREAMS_MAX && sb->accel >= 1 && sb->accel <= 64 &&
+              sb->logical_bytes > 0 && sb->logical_bytes <= BRIQ_VOLUME_BYTES_MAX &&
+              sb->logical_bytes % 512 == 0 && sb->seg_first < sb->seg_end;
+    if (!ok ||
+        (uint64_t)sb->seg_end > (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE)
         return false;
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         ok = ok && head_plausible(sb, &sb->heads[i]);

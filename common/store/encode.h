@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * encode.h - between the structures of format.h and the host's, with every check that needs no other
- * knowledge than the bytes themselves. Pure functions: no I/O, no allocation, any thread; any input
- * bytes are safe.
+ * encode.h - between the structures of format.h and the host's, with every check that needs no
+ * other knowledge than the bytes themselves. Pure functions: no I/O, no allocation, any thread; any
+ * input bytes are safe.
  */
 #ifndef BRIQ_STORE_ENCODE_H
 #define BRIQ_STORE_ENCODE_H

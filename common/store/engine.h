@@ -2,9 +2,9 @@
 /*
  * engine.h - struct briq_store: the parts of one open volume. For the store's own files only.
  *
- * Reading order: format.h, word.h (what there is) - map.h, space.h, window.h, journal.h (the parts that
- * hold state) - put.c (the one place where a change happens) - op.h and op_*.c (requests) - flush.c,
- * checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.c, dump.c.
+ * Reading order: format.h, word.h (what there is) - map.h, space.h, window.h, journal.h (the parts
+ * that hold state) - put.c (the one place where a change happens) - op.h and op_*.c (requests) -
+ * flush.c, checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.c, dump.c.
  *
  * Locks, outer to inner:
  *   maintain.lock > streams by rising id > map stripe > leaves (space, windows, iobufs, waitq,
@@ -59,19 +59,19 @@ struct briq_ctx {
 
 /* maintain.c: garbage collection and checkpoints, one unit at a time under `lock`. */
 struct briq_maintain {
-    pthread_mutex_t lock;      /* one maintainer at a time; guards all but the atomics */
-    struct briq_ctx *ctx;      /* for its own flushes */
-    uint8_t *segment;          /* a segment being collected, as it lies on the medium */
-    _Atomic bool want_space;   /* somebody waits for a segment */
-    _Atomic bool watch_readers; /* free segments wait for a reader to leave: he kicks */
+    pthread_mutex_t lock;         /* one maintainer at a time; guards all but the atomics */
+    struct briq_ctx *ctx;         /* for its own flushes */
+    uint8_t *segment;             /* a segment being collected, as it lies on the medium */
+    _Atomic bool want_space;      /* somebody waits for a segment */
+    _Atomic bool watch_readers;   /* free segments wait for a reader to leave: he kicks */
     _Atomic uint64_t full_rounds; /* times it was found that nothing more can be freed */
-    uint64_t checkpoint_ns;    /* when the last checkpoint ended */
-    uint64_t checkpoint_bytes; /* user log bytes, records and last operation it covered */
+    uint64_t checkpoint_ns;       /* when the last checkpoint ended */
+    uint64_t checkpoint_bytes;    /* user log bytes, records and last operation it covered */
     uint64_t checkpoint_records;
-    uint64_t attempts;         /* units of work for space since somebody got some */
-    uint32_t attempts_takes;   /* space.user_takes at the last of them */
-    bool moved_since_checkpoint; /* garbage collection has made something dirty or pending */
-    _Atomic bool stop_soon;    /* the thread ends after the unit in hand */
+    uint64_t attempts;              /* units of work for space since somebody got some */
+    uint32_t attempts_takes;        /* space.user_takes at the last of them */
+    bool moved_since_checkpoint;    /* garbage collection has made something dirty or pending */
+    _Atomic bool stop_soon;         /* the thread ends after the unit in hand */
     _Atomic uint64_t meta_granules; /* live metadata */
     briq_counter gc_segments, gc_moved_blocks, gc_moved_bytes;
     briq_counter checkpoints, checkpoint_ns_last, checkpoint_ns_max, checkpoint_pages;
@@ -85,9 +85,9 @@ struct briq_maintain {
 
 /* tree.c: the upper levels of the map and of the segment table, as they stand on the medium. */
 struct briq_tree {
-    uint64_t *map_nodes;      /* granule of each node: 512 map pages */
+    uint64_t *map_nodes; /* granule of each node: 512 map pages */
     uint8_t *map_node_dirty;
-    uint64_t *seg_pages;      /* granule of each page of the segment table */
+    uint64_t *seg_pages;                 /* granule of each page of the segment table */
     uint64_t map_node_max, seg_page_max; /* what the arrays are reserved for */
     bool map_root_dirty[BRIQ_MAP_ROOTS], seg_root_dirty[BRIQ_SEG_ROOTS];
 };
@@ -110,10 +110,10 @@ struct briq_store {
     struct briq_recovery recovery; /* old windows that are still needed */
 
     struct briq_superblock sb; /* as last written; Thread: open, maintenance */
-    unsigned sb_slot; /* the copy that the next generation is written to first */
+    unsigned sb_slot;          /* the copy that the next generation is written to first */
     _Atomic uint64_t logical_bytes;
-    _Atomic int latched;  /* 0, or the first fatal -errno: no more changes */
-    _Atomic int tight;    /* 1: live data is at its limit, nothing may grow */
+    _Atomic int latched;   /* 0, or the first fatal -errno: no more changes */
+    _Atomic int tight;     /* 1: live data is at its limit, nothing may grow */
     bool opened_read_only; /* asked for, or the medium lost flushed data */
     bool in_memory;
     bool push_before_ack; /* no windows file: write before acknowledging */
@@ -130,12 +130,14 @@ struct briq_store {
     uint64_t recovered_records, recovered_from_windows, discarded_records, lost_flushed, open_ns;
 };
 
-/* ---- small things every file needs ------------------------------------------------------------ */
+/* ---- small things every file needs ------------------------------------------------------------
+ */
 
 static inline uint64_t briq_store_blocks(const struct briq_store *store)
 {
-    return (atomic_load_explicit(&store->logical_bytes, memory_order_relaxed) +
-            BRIQ_BLOCK_SIZE - 1) >> BRIQ_BLOCK_SHIFT;
+    return (atomic_load_explicit(&store->logical_bytes, memory_order_relaxed) + BRIQ_BLOCK_SIZE -
+            1) >>
+           BRIQ_BLOCK_SHIFT;
 }
 
 static inline bool briq_store_is_latched(const struct briq_store *store)

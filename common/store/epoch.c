@@ -35,7 +35,8 @@ void briq_epoch_leave(struct briq_epoch *epoch, struct briq_epoch_guard *guard)
     atomic_fetch_sub(&epoch->slots[guard->slot].readers[guard->parity], 1);
 }
 
-/* One step, if nobody is left in the epoch before `now`: its parity is the one the next will use. */
+/* One step, if nobody is left in the epoch before `now`: its parity is the one the next will use.
+ */
 static bool advance(struct briq_epoch *epoch, uint64_t now)
 {
     for (unsigned i = 0; i < BRIQ_EPOCH_SLOTS; i++)

@@ -2,10 +2,10 @@
 /*
  * epoch.h - when is nobody looking at it any more?
  *
- * Readers take no lock. They enter an epoch before they follow a map word and leave it when they are
- * done with the bytes; what they may be looking at (an append window, a segment) is reused only two
- * epochs after it was retired. Time is counted by a global number that moves on when nobody is left
- * in the epoch before the present one.
+ * Readers take no lock. They enter an epoch before they follow a map word and leave it when they
+ * are done with the bytes; what they may be looking at (an append window, a segment) is reused only
+ * two epochs after it was retired. Time is counted by a global number that moves on when nobody is
+ * left in the epoch before the present one.
  *
  * An operation that has to wait for others must leave first, or it would wait for itself.
  *
@@ -40,7 +40,8 @@ struct briq_epoch_guard {
 
 void briq_epoch_init(struct briq_epoch *epoch);
 
-/* `hint` spreads readers over the slots: a thread's or context's number. Entering twice is an error. */
+/* `hint` spreads readers over the slots: a thread's or context's number. Entering twice is an
+ * error. */
 void briq_epoch_enter(struct briq_epoch *epoch, struct briq_epoch_guard *guard, unsigned hint);
 
 /* Leaving when outside does nothing. */

@@ -3,8 +3,8 @@
  * flush.h - group commit: one round makes everything durable that was acknowledged before it began.
  *
  * The first operation to need a round leads it; those that come while it runs wait, and the next
- * round covers them all. At most one round runs, so a device flush is never issued twice for the same
- * writes. A round:
+ * round covers them all. At most one round runs, so a device flush is never issued twice for the
+ * same writes. A round:
  *
  *   1. target := the last sequence number given out
  *   2. seal every stream's open chunk, claim all sealed bytes, write them
@@ -34,8 +34,8 @@ struct briq_flusher {
     bool running;             /* a round is led by somebody */
     struct briq_list waiting; /* operations for the next round */
     uint32_t waiting_count;
-    struct briq_op *drainer;  /* the leader, while it waits in step 3 */
-    _Atomic uint64_t pushed;  /* all up to it were given to the device */
+    struct briq_op *drainer; /* the leader, while it waits in step 3 */
+    _Atomic uint64_t pushed; /* all up to it were given to the device */
     briq_counter rounds, batch_max;
 };
 

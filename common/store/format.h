@@ -2,8 +2,8 @@
 /*
  * format.h - every structure of a volume as it lies on the medium; nothing else.
  *
- * The specification is docs/format.md; the names are the same there. All integers are little endian,
- * reserved fields are zero, every structure is covered by an xxHash of its own.
+ * The specification is docs/format.md; the names are the same there. All integers are little
+ * endian, reserved fields are zero, every structure is covered by an xxHash of its own.
  *
  * A granule is 16 bytes, the unit of every address on the medium; granule g is byte 16 * g of the
  * device. Segments are aligned to their own size: segment i begins at byte i << seg_shift.
@@ -16,32 +16,32 @@
 
 #include "common/base/le.h"
 
-#define BRIQ_FMT_MAGIC "BRIQVOL\n"
+#define BRIQ_FMT_MAGIC   "BRIQVOL\n"
 #define BRIQ_FMT_VERSION 1u
 
-#define BRIQ_SB_BYTES 4096u
+#define BRIQ_SB_BYTES    4096u
 #define BRIQ_SB_A_OFFSET UINT64_C(0)
 #define BRIQ_SB_B_OFFSET (UINT64_C(1) << 20)
 #define BRIQ_DATA_OFFSET (UINT64_C(4) << 20) /* the first segment begins here or behind */
 
-#define BRIQ_BLOCK_SHIFT 12
-#define BRIQ_GRANULE_SHIFT 4
-#define BRIQ_GRANULE_BYTES (1u << BRIQ_GRANULE_SHIFT)
+#define BRIQ_BLOCK_SHIFT      12
+#define BRIQ_GRANULE_SHIFT    4
+#define BRIQ_GRANULE_BYTES    (1u << BRIQ_GRANULE_SHIFT)
 #define BRIQ_WINDOW_SHIFT_MAX 18
-#define BRIQ_SEG_SHIFT_MIN 16
-#define BRIQ_SEG_SHIFT_MAX 22
-#define BRIQ_CHUNK_ALIGN 4096u
-#define BRIQ_PAGE_BYTES 4096u
-#define BRIQ_PAGE_WORDS 512u      /* 64-bit words in a map, node or segment page */
-#define BRIQ_SEGS_PER_PAGE 256u   /* 16-byte entries in a segment page */
+#define BRIQ_SEG_SHIFT_MIN    16
+#define BRIQ_SEG_SHIFT_MAX    22
+#define BRIQ_CHUNK_ALIGN      4096u
+#define BRIQ_PAGE_BYTES       4096u
+#define BRIQ_PAGE_WORDS       512u /* 64-bit words in a map, node or segment page */
+#define BRIQ_SEGS_PER_PAGE    256u /* 16-byte entries in a segment page */
 
-#define BRIQ_STREAMS_MAX 8        /* user streams */
-#define BRIQ_FMT_HEADS 16         /* slots for stream heads in the superblock */
-#define BRIQ_HEAD_GC 14           /* the last two belong to garbage collection ... */
-#define BRIQ_HEAD_META 15         /* ... and to checkpoints */
-#define BRIQ_MAP_ROOTS 32
-#define BRIQ_SEG_ROOTS 64
-#define BRIQ_SEG_NONE UINT32_MAX  /* no segment */
+#define BRIQ_STREAMS_MAX 8  /* user streams */
+#define BRIQ_FMT_HEADS   16 /* slots for stream heads in the superblock */
+#define BRIQ_HEAD_GC     14 /* the last two belong to garbage collection ... */
+#define BRIQ_HEAD_META   15 /* ... and to checkpoints */
+#define BRIQ_MAP_ROOTS   32
+#define BRIQ_SEG_ROOTS   64
+#define BRIQ_SEG_NONE    UINT32_MAX /* no segment */
 
 /* Where a stream goes on: the next chunk begins at `off` in `seg`; behind it comes `next_seg`. */
 struct briq_fmt_head {
@@ -56,9 +56,9 @@ struct briq_fmt_head {
 struct briq_fmt_superblock {
     char magic[8];
     briq_le32 version;
-    briq_le32 bytes;           /* 4096 */
-    briq_le64 features_compat; /* an unknown bit may be ignored */
-    briq_le64 features_ro;     /* an unknown bit: read-only at most */
+    briq_le32 bytes;             /* 4096 */
+    briq_le64 features_compat;   /* an unknown bit may be ignored */
+    briq_le64 features_ro;       /* an unknown bit: read-only at most */
     briq_le64 features_incompat; /* an unknown bit: do not open */
     uint8_t uuid[16];
     briq_le64 generation;  /* counts superblock writes; the higher valid copy is the volume */
@@ -72,9 +72,9 @@ struct briq_fmt_superblock {
     uint8_t preallocated;  /* 1: all space was taken at creation and is never given back */
     uint8_t accel;         /* LZ4 acceleration 1 .. 64 */
     briq_le64 logical_bytes;
-    briq_le64 limit_bytes;  /* 0, or what creation was asked to stay below */
-    briq_le32 seg_first;    /* first usable segment */
-    briq_le32 seg_end;      /* one behind the last */
+    briq_le64 limit_bytes;    /* 0, or what creation was asked to stay below */
+    briq_le32 seg_first;      /* first usable segment */
+    briq_le32 seg_end;        /* one behind the last */
     briq_le64 checkpoint_seq; /* the map below holds exactly the operations up to this one */
     briq_le64 segseq;         /* highest segment use number given out */
     uint8_t boot_id[16];      /* boot of the host in which it was opened for writing; 0 if clean */
@@ -90,7 +90,8 @@ struct briq_fmt_superblock {
     briq_le32 volume_id; /* reserved for several volumes in one store */
     briq_le32 reserved1;
     struct briq_fmt_head heads[BRIQ_FMT_HEADS];
-    briq_le64 map_roots[BRIQ_MAP_ROOTS]; /* granule of each level-2 node of the map, 0 = all holes */
+    briq_le64
+        map_roots[BRIQ_MAP_ROOTS]; /* granule of each level-2 node of the map, 0 = all holes */
     briq_le64 seg_roots[BRIQ_SEG_ROOTS]; /* granule of each node over the segment pages, 0 = none */
     uint8_t reserved2[2720];
     briq_le64 xxh64; /* XXH3-64 of all bytes before */
@@ -115,7 +116,7 @@ struct briq_fmt_chunk {
     briq_le64 xxh64;       /* XXH3-64 of header (this field 0) and the nrec records */
 };
 
-#define BRIQ_CHUNK_MAGIC 0x6b6e6843u /* "Chnk" */
+#define BRIQ_CHUNK_MAGIC   0x6b6e6843u /* "Chnk" */
 #define BRIQ_CHUNK_CAP_MIN 8u
 #define BRIQ_CHUNK_CAP_MAX 168u
 
@@ -126,10 +127,10 @@ enum briq_stream_kind {
 };
 
 enum briq_record_type {
-    BRIQ_REC_DATA = 1, /* one block with payload */
-    BRIQ_REC_FILL = 2, /* one block of a repeated 32-bit pattern */
-    BRIQ_REC_TRIM = 3, /* `count` blocks become unmapped; never crosses a map page */
-    BRIQ_REC_ZERO = 4, /* `count` blocks become explicit zeros; never crosses a map page */
+    BRIQ_REC_DATA = 1,     /* one block with payload */
+    BRIQ_REC_FILL = 2,     /* one block of a repeated 32-bit pattern */
+    BRIQ_REC_TRIM = 3,     /* `count` blocks become unmapped; never crosses a map page */
+    BRIQ_REC_ZERO = 4,     /* `count` blocks become explicit zeros; never crosses a map page */
     BRIQ_REC_MAP_PAGE = 8, /* META stream only; lba = page number */
     BRIQ_REC_MAP_NODE = 9,
     BRIQ_REC_MAP_ROOT = 10,
@@ -138,7 +139,7 @@ enum briq_record_type {
 };
 
 struct briq_fmt_record {
-    briq_le64 seq; /* global order; GC keeps the original's; META: 0 */
+    briq_le64 seq;   /* global order; GC keeps the original's; META: 0 */
     briq_le64 where; /* lba:40 | volume:16 << 40 | type:4 << 56 | unit:4 << 60 */
     briq_le32 arg;   /* with payload: offset in the chunk in granules:20 | granules - 1:12 << 20;
                         fill: the pattern; trim, zero: count */

@@ -4,12 +4,12 @@
  *
  * The live counter only proposes a segment. What is freed is decided by the segment's own records,
  * each held against the map: what the map still points at is moved (its payload verified, copied as
- * it is, the map word exchanged only if it has not changed), and the segment is retired only when the
- * exact counter then says that nothing refers to it. A record that cannot be read, or a payload that
- * fails its check, leaves the counter above zero: such a segment is kept, marked bad.
+ * it is, the map word exchanged only if it has not changed), and the segment is retired only when
+ * the exact counter then says that nothing refers to it. A record that cannot be read, or a payload
+ * that fails its check, leaves the counter above zero: such a segment is kept, marked bad.
  *
- * Recovery ignores the GC stream: until the next checkpoint is durable the originals stay where they
- * were, and the map on the medium refers to them.
+ * Recovery ignores the GC stream: until the next checkpoint is durable the originals stay where
+ * they were, and the map on the medium refers to them.
  */
 #include <errno.h>
 
@@ -44,7 +44,8 @@ uint32_t briq_gc_pick(struct briq_store *store, uint32_t max_live)
     return briq_space_emptiest(&store->space, max_live, may_collect, store);
 }
 
-/* ---- moving ------------------------------------------------------------------------------------ */
+/* ---- moving ------------------------------------------------------------------------------------
+ */
 
 /* Puts the payload into the GC stream, waiting for windows. -EAGAIN: no segment to move to. */
 static int move(struct briq_store *store, uint64_t block, briq_word word, uint64_t seq,
@@ -105,8 +106,9 @@ static int collect_block(struct briq_store *store, const struct briq_walk *walk,
     int r = briq_tree_need_page(store, page);
     if (r < 0)
         return r;
-    uint64_t granule = ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >>
-                        BRIQ_GRANULE_SHIFT) + record->off_granules;
+    uint64_t granule =
+        ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >> BRIQ_GRANULE_SHIFT) +
+        record->off_granules;
     briq_word word = briq_word_data(granule, record->granules);
     if (briq_map_word(&store->map, record->lba) != word)
         return 0;
@@ -128,8 +130,9 @@ static int collect_record(struct briq_store *store, const struct briq_walk *walk
         return collect_block(store, walk, record);
     if (record->type < BRIQ_REC_MAP_PAGE)
         return 0;
-    uint64_t granule = ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >>
-                        BRIQ_GRANULE_SHIFT) + record->off_granules;
+    uint64_t granule =
+        ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >> BRIQ_GRANULE_SHIFT) +
+        record->off_granules;
     if (!briq_tree_is_at(store, record->type, record->lba, granule))
         return 0;
     atomic_store(&store->space.segs[walk->seg].moving, 1);

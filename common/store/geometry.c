@@ -10,7 +10,7 @@
 
 /* Streams, their next segments, garbage collection and two checkpoints need this much even in the
  * smallest volume; in memory there are no checkpoints and no next segments. */
-#define SEGMENTS_MIN 20u
+#define SEGMENTS_MIN        20u
 #define SEGMENTS_MIN_MEMORY 8u
 /* Small volumes are divided into about this many segments at least. */
 #define SEGMENTS_AIM 64u
@@ -75,7 +75,8 @@ int briq_geometry_choose(const char *name, uint64_t logical_bytes, uint64_t limi
         return briq_error_set(err, -EINVAL, "%s: segment shift %u is not in %u to %u", name,
                               seg_shift, BRIQ_SEG_SHIFT_MIN, BRIQ_SEG_SHIFT_MAX);
     struct briq_geometry g = {
-        .seg_shift = seg_shift != 0 ? seg_shift : choose_shift(logical_bytes, limit_bytes, in_memory),
+        .seg_shift =
+            seg_shift != 0 ? seg_shift : choose_shift(logical_bytes, limit_bytes, in_memory),
     };
     g.window_shift = (uint32_t)briq_min_u64(g.seg_shift, BRIQ_WINDOW_SHIFT_MAX);
     g.seg_first = in_memory ? 0 : (uint32_t)(BRIQ_DATA_OFFSET >> g.seg_shift);

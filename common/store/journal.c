@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * journal.c - see journal.h. The order of the stores into the window's descriptor is what lets the next
- * process finish the work of one that died here:
+ * journal.c - see journal.h. The order of the stores into the window's descriptor is what lets the
+ * next process finish the work of one that died here:
  *
  *   open chunk: cap, open_nrec = 0, then open_off. A chunk counts from its first record on.
  *   commit:     record and payload, then open_nrec + 1 (release).
@@ -29,15 +29,16 @@ static void stream_init(struct briq_stream *stream, unsigned id)
     briq_list_init(&stream->filled);
 }
 
-int briq_journal_init(struct briq_journal *journal, struct briq_space *space, struct briq_windows *windows,
-                  uint32_t user_count)
+int briq_journal_init(struct briq_journal *journal, struct briq_space *space,
+                      struct briq_windows *windows, uint32_t user_count)
 {
     BRIQ_ASSERT(user_count >= 1 && user_count <= BRIQ_STREAMS_MAX);
     memset(journal, 0, sizeof *journal);
     journal->space = space;
     journal->windows = windows;
     journal->user_count = user_count;
-    journal->streams = aligned_alloc(BRIQ_CACHELINE_BYTES, BRIQ_FMT_HEADS * sizeof *journal->streams);
+    journal->streams =
+        aligned_alloc(BRIQ_CACHELINE_BYTES, BRIQ_FMT_HEADS * sizeof *journal->streams);
     if (journal->streams == NULL)
         return -ENOMEM;
     memset(journal->streams, 0, BRIQ_FMT_HEADS * sizeof *journal->streams);
@@ -138,8 +139,8 @@ static void leave_window(struct briq_journal *journal, struct briq_stream *strea
 static int enter_window(struct briq_journal *journal, struct briq_stream *stream, uint32_t floor,
                         enum briq_room_need *ret_need)
 {
-    bool need_segment = stream->seg == BRIQ_SEG_NONE ||
-                        stream->seg_off >= briq_space_seg_bytes(journal->space);
+    bool need_segment =
+        stream->seg == BRIQ_SEG_NONE || stream->seg_off >= briq_space_seg_bytes(journal->space);
     struct briq_window *w = briq_windows_get(journal->windows);
     if (w == NULL) {
         *ret_need = BRIQ_NEED_WINDOW;
@@ -160,8 +161,8 @@ static int enter_window(struct briq_journal *journal, struct briq_stream *stream
         .start = stream->seg_off % window_bytes,
         .segseq = stream->segseq,
     };
-    briq_windows_attach(journal->windows, w, briq_space_offset(journal->space, desc.seg) + desc.base,
-                        &desc);
+    briq_windows_attach(journal->windows, w,
+                        briq_space_offset(journal->space, desc.seg) + desc.base, &desc);
     stream->win = w;
     return 0;
 }
@@ -202,8 +203,8 @@ static bool open_chunk(struct briq_journal *journal, struct briq_stream *stream,
 static void learn_records(struct briq_stream *stream)
 {
     bool ran_out = stream->chunk_nrec == stream->chunk_cap;
-    stream->records_expected = ran_out ? stream->chunk_nrec * 2
-                                       : (stream->records_expected + stream->chunk_nrec) / 2;
+    stream->records_expected =
+        ran_out ? stream->chunk_nrec * 2 : (stream->records_expected + stream->chunk_nrec) / 2;
     if (stream->records_expected > BRIQ_CHUNK_CAP_MAX)
         stream->records_expected = BRIQ_CHUNK_CAP_MAX;
 }
@@ -291,12 +292,12 @@ static int room_in_memory(struct briq_journal *journal, struct briq_stream *stre
 }
 
 int briq_journal_room(struct briq_journal *journal, struct briq_stream *stream, uint32_t granules,
-                  uint32_t floor, struct briq_room *ret, enum briq_room_need *ret_need)
+                      uint32_t floor, struct briq_room *ret, enum briq_room_need *ret_need)
 {
     uint32_t bytes = granules * BRIQ_GRANULE_BYTES;
     *ret_need = BRIQ_NEED_NOTHING;
     int r = journal->ram_base != NULL ? room_in_memory(journal, stream, bytes, floor, ret_need)
-                                  : room_in_log(journal, stream, bytes, floor, ret_need);
+                                      : room_in_log(journal, stream, bytes, floor, ret_need);
     if (r < 0)
         return r;
     ret->granules = granules;
@@ -316,15 +317,14 @@ int briq_journal_room(struct briq_journal *journal, struct briq_stream *stream, 
     return 0;
 }
 
-void briq_journal_commit(struct briq_journal *journal, struct briq_stream *stream, const struct briq_room *room,
-                     struct briq_record *record)
+void briq_journal_commit(struct briq_journal *journal, struct briq_stream *stream,
+                         const struct briq_room *room, struct briq_record *record)
 {
     uint32_t bytes = room->granules * BRIQ_GRANULE_BYTES;
     if (journal->ram_base == NULL) {
         struct briq_window *w = stream->win;
         record->granules = room->granules;
-        record->off_granules =
-            (stream->payload_end - stream->chunk_off) >> BRIQ_GRANULE_SHIFT;
+        record->off_granules = (stream->payload_end - stream->chunk_off) >> BRIQ_GRANULE_SHIFT;
         briq_record_encode(record, w->mem + stream->chunk_off +
                                        briq_chunk_header_bytes(stream->chunk_nrec));
         stream->chunk_nrec++;
@@ -336,8 +336,8 @@ void briq_journal_commit(struct briq_journal *journal, struct briq_stream *strea
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void claim_window(struct briq_journal *journal, struct briq_stream *stream, struct briq_window *w,
-                         struct briq_claim *ret)
+static void claim_window(struct briq_journal *journal, struct briq_stream *stream,
+                         struct briq_window *w, struct briq_claim *ret)
 {
     *ret = (struct briq_claim){
         .win = w,
@@ -352,7 +352,8 @@ static void claim_window(struct briq_journal *journal, struct briq_stream *strea
     briq_counter_add(&stream->counts.device_bytes, ret->len);
 }
 
-bool briq_journal_claim_filled(struct briq_journal *journal, struct briq_stream *stream, struct briq_claim *ret)
+bool briq_journal_claim_filled(struct briq_journal *journal, struct briq_stream *stream,
+                               struct briq_claim *ret)
 {
     struct briq_node *node = briq_list_pop_front(&stream->filled);
     if (node == NULL)
@@ -361,7 +362,8 @@ bool briq_journal_claim_filled(struct briq_journal *journal, struct briq_stream 
     return true;
 }
 
-bool briq_journal_claim(struct briq_journal *journal, struct briq_stream *stream, struct briq_claim *ret)
+bool briq_journal_claim(struct briq_journal *journal, struct briq_stream *stream,
+                        struct briq_claim *ret)
 {
     if (briq_journal_claim_filled(journal, stream, ret))
         return true;
@@ -372,7 +374,8 @@ bool briq_journal_claim(struct briq_journal *journal, struct briq_stream *stream
     return true;
 }
 
-bool briq_journal_written(struct briq_journal *journal, struct briq_window *w, uint32_t phase, int result)
+bool briq_journal_written(struct briq_journal *journal, struct briq_window *w, uint32_t phase,
+                          int result)
 {
     struct briq_stream *stream = &journal->streams[w->desc->stream];
     pthread_mutex_lock(&stream->lock);
@@ -392,8 +395,7 @@ struct briq_head briq_journal_head(const struct briq_stream *stream)
     return (struct briq_head){
         .seg = stream->seg,
         .next_seg = stream->next_seg,
-        .off = stream->win != NULL ? stream->win->base + stream->win->sealed_end
-                                   : stream->seg_off,
+        .off = stream->win != NULL ? stream->win->base + stream->win->sealed_end : stream->seg_off,
         .segseq = stream->segseq,
     };
 }

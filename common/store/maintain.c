@@ -22,11 +22,11 @@
 
 /* A checkpoint is due when the journal since the last one is this long. Recovery of so much takes
  * about three seconds; the map pages written for it are a small part of it. */
-#define CHECKPOINT_BYTES_MIN (UINT64_C(1) << 30)
-#define CHECKPOINT_BYTES_MAX (UINT64_C(32) << 30)
+#define CHECKPOINT_BYTES_MIN   (UINT64_C(1) << 30)
+#define CHECKPOINT_BYTES_MAX   (UINT64_C(32) << 30)
 #define CHECKPOINT_RECORDS_MAX UINT64_C(4000000)
-#define CHECKPOINT_IDLE_NS UINT64_C(30000000000)
-#define IDLE_LOOK_S 5
+#define CHECKPOINT_IDLE_NS     UINT64_C(30000000000)
+#define IDLE_LOOK_S            5
 
 /* What the smallest checkpoint needs. */
 #define CHECKPOINT_SEGMENTS_MIN 2u
@@ -37,8 +37,8 @@
 /* Used space that is not live is worth collecting above these shares (in percent), even if there is
  * space: memory is dear, a sparse file less so. */
 #define LIVE_PERCENT_MEMORY 70
-#define LIVE_PERCENT_FILE 50
-#define SLACK_SEGMENTS 16u
+#define LIVE_PERCENT_FILE   50
+#define SLACK_SEGMENTS      16u
 
 int briq_maintain_init(struct briq_store *store)
 {
@@ -67,7 +67,8 @@ void briq_maintain_fini(struct briq_store *store)
     pthread_mutex_destroy(&m->lock);
 }
 
-/* ---- device work of the maintainer --------------------------------------------------------------- */
+/* ---- device work of the maintainer
+ * --------------------------------------------------------------- */
 
 int briq_maintain_write_claim(struct briq_store *store, const struct briq_claim *claim)
 {
@@ -109,7 +110,8 @@ void briq_maintain_wait(struct briq_store *store, uint64_t ticket)
     briq_sleep_on(store, ticket);
 }
 
-/* ---- limits -------------------------------------------------------------------------------------- */
+/* ---- limits
+ * -------------------------------------------------------------------------------------- */
 
 /*
  * What must stay free, from the most needed up:
@@ -127,7 +129,8 @@ uint32_t briq_store_floor(struct briq_store *store, enum briq_seg_class class)
         return 0;
     if (!store->in_memory) {
         checkpoint = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
-                                           briq_space_seg_bytes(&store->space)) + 1;
+                                           briq_space_seg_bytes(&store->space)) +
+                     1;
         recovery = CHECKPOINT_SEGMENTS_MIN + 2 * users;
     }
     if (class == BRIQ_CLASS_GC)
@@ -153,8 +156,8 @@ uint64_t briq_store_live_max(struct briq_store *store)
         kept += META_SEGMENTS;
     if (total <= kept)
         return 0;
-    /* The rest may be filled to 92 %: chunk headers take 2 or 3, and collection needs some garbage to
-     * live on. */
+    /* The rest may be filled to 92 %: chunk headers take 2 or 3, and collection needs some garbage
+     * to live on. */
     return (uint64_t)(total - kept) * briq_seg_granules(store) / 100 * 92;
 }
 
@@ -167,7 +170,8 @@ void briq_store_latch(struct briq_store *store, int error, const char *what)
                       store->name, what, strerror(-error));
 }
 
-/* ---- what is due --------------------------------------------------------------------------------- */
+/* ---- what is due
+ * --------------------------------------------------------------------------------- */
 
 static uint32_t ready_wanted(struct briq_store *store)
 {
@@ -260,7 +264,8 @@ static int collect_one(struct briq_store *store, uint32_t max_live)
     return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
 }
 
-/* ---- somebody waits for space -------------------------------------------------------------------- */
+/* ---- somebody waits for space
+ * -------------------------------------------------------------------- */
 
 static void wake_waiting(struct briq_store *store)
 {
@@ -320,7 +325,8 @@ static int make_space(struct briq_store *store)
     return declare_full(store);
 }
 
-/* ---- one unit ------------------------------------------------------------------------------------ */
+/* ---- one unit
+ * ------------------------------------------------------------------------------------ */
 
 static void refill(struct briq_store *store)
 {
@@ -397,7 +403,8 @@ int briq_store_checkpoint(struct briq_store *store)
     return r < 0 ? -EIO : 0;
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------- */
+/* ---- the thread
+ * ---------------------------------------------------------------------------------- */
 
 void briq_maintain_kick(struct briq_store *store)
 {
@@ -475,7 +482,8 @@ void briq_maintain_stop(struct briq_store *store)
     m->running = false;
 }
 
-/* ---- compaction ---------------------------------------------------------------------------------- */
+/* ---- compaction
+ * ---------------------------------------------------------------------------------- */
 
 /* One segment less with garbage in it. 1, 0 when there are none, or an error. */
 static int compact_one(struct briq_store *store)

@@ -19,9 +19,9 @@ int briq_maintain_try(struct briq_store *store);
 void briq_maintain_note_trim(struct briq_store *store);
 
 /*
- * checkpoint.c: writes an exact image of the map and the segment table and makes it the one to recover
- * from. `clean`: the volume is being closed, nothing is left in the journal. 0 or the error that
- * latched the store. Thread: the maintainer.
+ * checkpoint.c: writes an exact image of the map and the segment table and makes it the one to
+ * recover from. `clean`: the volume is being closed, nothing is left in the journal. 0 or the error
+ * that latched the store. Thread: the maintainer.
  */
 int briq_checkpoint(struct briq_store *store, bool clean) BRIQ_MUST;
 
@@ -29,10 +29,10 @@ int briq_checkpoint(struct briq_store *store, bool clean) BRIQ_MUST;
 uint64_t briq_checkpoint_bytes(struct briq_store *store);
 
 /*
- * gc.c: empties the given USED segment: live extents move to the GC stream, live metadata pages become
- * dirty. If nothing of it is left, it is retired; if something cannot be moved because it is damaged,
- * it is marked bad and kept. 0, -EAGAIN (no segment to move to), or an I/O error. Thread: the
- * maintainer.
+ * gc.c: empties the given USED segment: live extents move to the GC stream, live metadata pages
+ * become dirty. If nothing of it is left, it is retired; if something cannot be moved because it is
+ * damaged, it is marked bad and kept. 0, -EAGAIN (no segment to move to), or an I/O error. Thread:
+ * the maintainer.
  */
 int briq_gc_segment(struct briq_store *store, uint32_t seg) BRIQ_MUST;
 

@@ -26,8 +26,8 @@ static int map_arrays(struct briq_map *map)
     map->copies = briq_vmem_map(copies_bytes());
     map->stripes = aligned_alloc(BRIQ_CACHELINE_BYTES, BRIQ_MAP_STRIPES * sizeof *map->stripes);
     map->free_copies = calloc(BRIQ_MAP_COPIES, sizeof *map->free_copies);
-    bool ok = map->words && map->nodes && map->pages && map->copies && map->stripes &&
-              map->free_copies;
+    bool ok =
+        map->words && map->nodes && map->pages && map->copies && map->stripes && map->free_copies;
     return ok ? 0 : -ENOMEM;
 }
 
@@ -107,8 +107,8 @@ static int freeze_copy(struct briq_map *map, uint64_t page)
         return r;
     briq_word *copy = copy_at(map, index);
     for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++)
-        copy[i] = atomic_load_explicit(&map->words[page * BRIQ_PAGE_WORDS + i],
-                                       memory_order_relaxed);
+        copy[i] =
+            atomic_load_explicit(&map->words[page * BRIQ_PAGE_WORDS + i], memory_order_relaxed);
     map->pages[page].copy = index + 1;
     return 0;
 }
@@ -137,8 +137,8 @@ void briq_map_install(struct briq_map *map, uint64_t page, const briq_le64 *imag
     uint64_t node = atomic_load_explicit(&map->nodes[page], memory_order_relaxed);
     if (node != 0 && (node & BRIQ_MAP_RESIDENT) == 0) {
         for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++)
-            atomic_store_explicit(&map->words[page * BRIQ_PAGE_WORDS + i],
-                                  briq_le64_get(image[i]), memory_order_relaxed);
+            atomic_store_explicit(&map->words[page * BRIQ_PAGE_WORDS + i], briq_le64_get(image[i]),
+                                  memory_order_relaxed);
         atomic_store_explicit(&map->nodes[page], node | BRIQ_MAP_RESIDENT, memory_order_release);
     }
     pthread_mutex_unlock(stripe);

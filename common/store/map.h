@@ -3,20 +3,19 @@
  * map.h - where every block is: one atomic word a block, in pages of 512 (2 MiB of the volume).
  *
  * Two loads and no lock find a block: the page's entry in the node array, which tells whether the
- * page is in memory, and the word itself. Both arrays are reserved for the largest volume at open and
- * never move. A page is one of
- *   hole       node 0: all its words are zero, readable without more ado
- *   on medium  node = granule of its image: load it first (briq_map_install)
- *   resident   node = RESIDENT | granule of its last image, 0 if it has none
+ * page is in memory, and the word itself. Both arrays are reserved for the largest volume at open
+ * and never move. A page is one of hole       node 0: all its words are zero, readable without more
+ * ado on medium  node = granule of its image: load it first (briq_map_install) resident   node =
+ * RESIDENT | granule of its last image, 0 if it has none
  *
  * Changes happen under the page's stripe lock, by a thread that also holds a stream lock. That is
  * what makes a checkpoint's cut exact: who holds all stream locks knows that no page changes.
  *
  * Dirty pages. Each change calls briq_map_touch() first. A checkpoint begins with briq_map_cut(),
- * under all stream locks: pages dirty until then form the frozen set, later changes dirty them anew.
- * A frozen page that is touched before the checkpoint has taken it (briq_map_take) is copied first,
- * into one of a fixed number of page copies; when none is left, touch says -EAGAIN and the change
- * has to wait for the checkpoint.
+ * under all stream locks: pages dirty until then form the frozen set, later changes dirty them
+ * anew. A frozen page that is touched before the checkpoint has taken it (briq_map_take) is copied
+ * first, into one of a fixed number of page copies; when none is left, touch says -EAGAIN and the
+ * change has to wait for the checkpoint.
  *
  * Thread: lookups any. Locks, outer to inner: stream, stripe, dirty lists and copies.
  */
@@ -32,8 +31,8 @@
 #include "common/store/format.h"
 #include "common/store/word.h"
 
-#define BRIQ_MAP_STRIPES 4096u
-#define BRIQ_MAP_COPIES 4096u /* 16 MiB at the most, while a checkpoint runs */
+#define BRIQ_MAP_STRIPES  4096u
+#define BRIQ_MAP_COPIES   4096u /* 16 MiB at the most, while a checkpoint runs */
 #define BRIQ_MAP_RESIDENT (UINT64_C(1) << 63)
 
 /* How far a page is dirty. Thread: under the stripe lock; `next` belongs to the list it is in. */
@@ -92,7 +91,8 @@ static inline uint64_t briq_map_page_granule(const struct briq_map *map, uint64_
     return atomic_load_explicit(&map->nodes[page], memory_order_acquire) & ~BRIQ_MAP_RESIDENT;
 }
 
-/* The word of a block whose page is ready. What it points at stays valid inside the caller's epoch. */
+/* The word of a block whose page is ready. What it points at stays valid inside the caller's epoch.
+ */
 static inline briq_word briq_map_word(const struct briq_map *map, uint64_t block)
 {
     return atomic_load_explicit(&map->words[block], memory_order_acquire);

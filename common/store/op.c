@@ -257,9 +257,9 @@ enum briq_step briq_op_load_page(struct briq_ctx *ctx, struct briq_op *op, uint6
     uint64_t granule = briq_map_page_granule(&ctx->store->map, page);
     st->buf->used = st->buf->item_count = 0;
     op->io_count = 0;
-    bool fits = briq_op_plan_read(ctx, op, granule << BRIQ_GRANULE_SHIFT,
-                                  BRIQ_EXTENT_HEADER_BYTES + BRIQ_PAGE_BYTES,
-                                  &st->buf->items[0].off);
+    bool fits =
+        briq_op_plan_read(ctx, op, granule << BRIQ_GRANULE_SHIFT,
+                          BRIQ_EXTENT_HEADER_BYTES + BRIQ_PAGE_BYTES, &st->buf->items[0].off);
     BRIQ_ASSERT(fits);
     st->page = page;
     st->resume = phase;
@@ -324,8 +324,8 @@ enum briq_step briq_op_write_claims(struct briq_ctx *ctx, struct briq_op *op, br
     return BRIQ_STEP_IO;
 }
 
-/* Space is waited for until maintenance has found, since this operation began to wait, that there is
- * no more to be had. */
+/* Space is waited for until maintenance has found, since this operation began to wait, that there
+ * is no more to be had. */
 static bool space_is_out(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_op_state *st = briq_op_state(op);

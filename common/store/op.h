@@ -28,27 +28,27 @@ typedef enum briq_step (*briq_phase)(struct briq_ctx *ctx, struct briq_op *op);
 
 struct briq_op_state {
     briq_phase next;
-    briq_phase resume; /* where to go on behind a helper: page loaded, claims written */
+    briq_phase resume;     /* where to go on behind a helper: page loaded, claims written */
     briq_phase piece_done; /* where to go on behind a written piece */
     struct briq_waiter waiter;
     struct briq_epoch_guard guard;
-    bool force_sync;    /* flush: the device must be flushed even if all is durable */
-    bool push_only;     /* flush: writing is enough */
-    bool sealed;        /* flush: the round it leads has sealed all streams */
-    bool outside;       /* of the epochs, to the end */
+    bool force_sync;     /* flush: the device must be flushed even if all is durable */
+    bool push_only;      /* flush: writing is enough */
+    bool sealed;         /* flush: the round it leads has sealed all streams */
+    bool outside;        /* of the epochs, to the end */
     uint8_t claim_count; /* op->io[0 .. claim_count) write these windows */
     uint8_t claim_phase[BRIQ_OP_IO_MAX];
     struct briq_window *claim_win[BRIQ_OP_IO_MAX];
     struct briq_iobuf *buf;
-    uint64_t pos;       /* bytes of the request that are done */
-    uint64_t batch_end; /* read: pos behind the blocks being read */
-    uint64_t page;      /* map page being loaded */
-    briq_word expect;   /* read-modify-write: the word the old content came from */
-    uint64_t target;    /* flush: the sequence number to be made durable */
+    uint64_t pos;          /* bytes of the request that are done */
+    uint64_t batch_end;    /* read: pos behind the blocks being read */
+    uint64_t page;         /* map page being loaded */
+    briq_word expect;      /* read-modify-write: the word the old content came from */
+    uint64_t target;       /* flush: the sequence number to be made durable */
     uint64_t round_target; /* flush: the target of the round it leads */
-    uint64_t full_round; /* space: how often "full" had been found when it began to wait */
-    uint64_t work;      /* status: pages looked at */
-    int result;         /* what a flush at the end must not hide */
+    uint64_t full_round;   /* space: how often "full" had been found when it began to wait */
+    uint64_t work;         /* status: pages looked at */
+    int result;            /* what a flush at the end must not hide */
 };
 
 _Static_assert(sizeof(struct briq_op_state) <= BRIQ_OP_PRIVATE_BYTES, "op private");
@@ -74,7 +74,8 @@ enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t t
 /* Leaves the epoch, and tells those who wait for readers to be gone. */
 void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op);
 
-/* Makes sure op has an empty buffer: true; false: return *ret_step (it waits, then runs `phase`). */
+/* Makes sure op has an empty buffer: true; false: return *ret_step (it waits, then runs `phase`).
+ */
 bool briq_op_need_buf(struct briq_ctx *ctx, struct briq_op *op, briq_phase phase,
                       enum briq_step *ret_step);
 void briq_op_put_buf(struct briq_ctx *ctx, struct briq_op *op);
@@ -108,7 +109,8 @@ enum briq_step briq_op_after_put(struct briq_ctx *ctx, struct briq_op *op, int r
                                  const struct briq_put_result *put, uint64_t ticket,
                                  briq_phase phase);
 
-/* ---- beginnings of the kinds ------------------------------------------------------------------ */
+/* ---- beginnings of the kinds ------------------------------------------------------------------
+ */
 
 enum briq_step briq_op_read_begin(struct briq_ctx *ctx, struct briq_op *op);
 enum briq_step briq_op_write_begin(struct briq_ctx *ctx, struct briq_op *op);
@@ -122,7 +124,8 @@ enum briq_step briq_op_commit(struct briq_ctx *ctx, struct briq_op *op);
 /* Writes the piece at pos (op->buf NULL: zeros), moves pos behind it, goes on with `phase`. */
 enum briq_step briq_op_write_piece(struct briq_ctx *ctx, struct briq_op *op, briq_phase phase);
 
-/* ---- pieces: the part of one block that a request covers --------------------------------------- */
+/* ---- pieces: the part of one block that a request covers ---------------------------------------
+ */
 
 struct briq_piece {
     uint64_t block;
@@ -147,8 +150,8 @@ static inline struct briq_piece briq_op_piece(const struct briq_op *op, uint64_t
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 /*
- * The content of `block`, whose word is `word`, without device I/O: from the word, an append window,
- * memory. dst is 4096 bytes. 0, -EBADMSG, or -EAGAIN: it is on the device.
+ * The content of `block`, whose word is `word`, without device I/O: from the word, an append
+ * window, memory. dst is 4096 bytes. 0, -EBADMSG, or -EAGAIN: it is on the device.
  */
 int briq_block_fetch(struct briq_ctx *ctx, uint64_t block, briq_word word, uint8_t *dst) BRIQ_MUST;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* op_flush.c - the phases of an operation that makes things durable; see flush.h for the protocol. */
+/* op_flush.c - the phases of an operation that makes things durable; see flush.h for the protocol.
+ */
 #include "common/store/op.h"
 
 #include <errno.h>
@@ -31,8 +32,8 @@ static bool is_covered(struct briq_store *store, const struct briq_op_state *st)
 {
     if (st->force_sync)
         return false;
-    return st->target <= atomic_load(st->push_only ? &store->flusher.pushed
-                                                   : &store->journal.durable_seq);
+    return st->target <=
+           atomic_load(st->push_only ? &store->flusher.pushed : &store->journal.durable_seq);
 }
 
 /* Ends the round: whoever waits for the next one looks again, and one of them will lead it. */

@@ -2,9 +2,9 @@
 /*
  * op_range.c - trim and write-zeroes: one record for each map page they touch.
  *
- * Whole blocks become holes (trim, or zero that may trim) or explicit zeros. The partial blocks at the
- * edges are written as zeros by a zero, and left alone by a trim. Pages that hold nothing are passed
- * over without a record, so that clearing an empty volume costs a look at each 2 MiB.
+ * Whole blocks become holes (trim, or zero that may trim) or explicit zeros. The partial blocks at
+ * the edges are written as zeros by a zero, and left alone by a trim. Pages that hold nothing are
+ * passed over without a record, so that clearing an empty volume costs a look at each 2 MiB.
  */
 #include "common/store/maintain.h"
 #include "common/store/op.h"

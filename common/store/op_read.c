@@ -13,15 +13,16 @@
 
 #include "common/base/align.h"
 
-/* ---- one block -------------------------------------------------------------------------------- */
+/* ---- one block --------------------------------------------------------------------------------
+ */
 
 int briq_block_decode(struct briq_ctx *ctx, uint64_t block, briq_word word, const uint8_t *extent,
                       uint8_t *dst)
 {
     struct briq_space *space = &ctx->store->space;
     uint32_t seg = briq_space_seg_of(space, briq_word_granule(word));
-    int r = briq_extent_read(extent, briq_word_granules(word), block,
-                             briq_space_segseq(space, seg), dst);
+    int r = briq_extent_read(extent, briq_word_granules(word), block, briq_space_segseq(space, seg),
+                             dst);
     if (BRIQ_UNLIKELY(r < 0))
         briq_counter_add(&ctx->counts.payload_errors, 1);
     return r;
@@ -77,7 +78,8 @@ static void deliver(struct briq_ctx *ctx, const struct briq_piece *piece)
         memcpy(piece->buf, ctx->block + piece->from, piece->len);
 }
 
-/* ---- the sector cache of direct I/O ----------------------------------------------------------- */
+/* ---- the sector cache of direct I/O -----------------------------------------------------------
+ */
 
 static struct briq_cache_key sector_key(struct briq_store *store, uint64_t off)
 {
@@ -88,8 +90,8 @@ static struct briq_cache_key sector_key(struct briq_store *store, uint64_t off)
     };
 }
 
-/* All sectors of the extent are in the cache: its bytes are now in buf->mem at *ret_at. The place is
- * not kept: it is used at once. */
+/* All sectors of the extent are in the cache: its bytes are now in buf->mem at *ret_at. The place
+ * is not kept: it is used at once. */
 static bool cached(struct briq_ctx *ctx, struct briq_op *op, uint64_t off, uint32_t len,
                    uint32_t *ret_at)
 {
@@ -109,8 +111,8 @@ static bool cached(struct briq_ctx *ctx, struct briq_op *op, uint64_t off, uint3
 }
 
 /*
- * Only the sectors of the extents that were asked for: their windows are on the device as a whole. What
- * was read in between, to save a request, may belong to a window that is still being written.
+ * Only the sectors of the extents that were asked for: their windows are on the device as a whole.
+ * What was read in between, to save a request, may belong to a window that is still being written.
  */
 static void keep_in_cache(struct briq_ctx *ctx, struct briq_op *op)
 {
@@ -129,7 +131,8 @@ static void keep_in_cache(struct briq_ctx *ctx, struct briq_op *op)
     }
 }
 
-/* ---- phases ------------------------------------------------------------------------------------ */
+/* ---- phases ------------------------------------------------------------------------------------
+ */
 
 static enum briq_step read_plan(struct briq_ctx *ctx, struct briq_op *op);
 
@@ -179,7 +182,8 @@ static bool plan_block(struct briq_ctx *ctx, struct briq_op *op, uint64_t block,
 
 enum planned { PLANNED, BATCH_FULL, NEED_BUFFER, FAILED };
 
-static enum planned read_block(struct briq_ctx *ctx, struct briq_op *op, const struct briq_piece *piece)
+static enum planned read_block(struct briq_ctx *ctx, struct briq_op *op,
+                               const struct briq_piece *piece)
 {
     briq_word word = briq_map_word(&ctx->store->map, piece->block);
     int r = briq_block_fetch(ctx, piece->block, word, target_of(ctx, piece));

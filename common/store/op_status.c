@@ -2,8 +2,8 @@
 /*
  * op_status.c - what is data, zero or hole in a range, from the map alone.
  *
- * The work of one call is bounded: after STATUS_PAGES_MAX map pages that are not holes, what was found
- * so far is the answer, and the caller asks again behind it.
+ * The work of one call is bounded: after STATUS_PAGES_MAX map pages that are not holes, what was
+ * found so far is the answer, and the caller asks again behind it.
  */
 #include "common/store/op.h"
 

@@ -3,10 +3,10 @@
  * op_write.c - the life of a write: block by block, compress in this thread, append, publish.
  *
  * A piece that does not cover its whole block is a read-modify-write without a lock: remember the
- * map word, fetch the old content, overlay, and put on the condition that the word is still the same.
- * If another writer was faster the piece starts again with his content; one of any number of racing
- * writers always gets through. The word cannot come back with other content meanwhile: the place it
- * names is not reused while this operation is inside its epoch.
+ * map word, fetch the old content, overlay, and put on the condition that the word is still the
+ * same. If another writer was faster the piece starts again with his content; one of any number of
+ * racing writers always gets through. The word cannot come back with other content meanwhile: the
+ * place it names is not reused while this operation is inside its epoch.
  */
 #include "common/store/op.h"
 

@@ -17,13 +17,14 @@
 #include "common/store/superblock.h"
 #include "common/store/tree.h"
 
-#define WINDOWS_DEFAULT 64u
+#define WINDOWS_DEFAULT     64u
 #define CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define DEFAULT_WINDOWS_DIR "/dev/shm"
 /* A memory volume may grow to this multiple of the size it was made with. */
 #define MEMORY_GROWTH 4u
 
-/* ---- options ----------------------------------------------------------------------------------- */
+/* ---- options -----------------------------------------------------------------------------------
+ */
 
 static int fill_options(struct briq_store *store, const struct briq_open_options *options,
                         struct briq_error *err)
@@ -51,7 +52,8 @@ static int fill_options(struct briq_store *store, const struct briq_open_options
     return 0;
 }
 
-/* ---- parts that every volume has ---------------------------------------------------------------- */
+/* ---- parts that every volume has ----------------------------------------------------------------
+ */
 
 static int init_parts(struct briq_store *store, const struct briq_geometry *g, uint64_t map_bytes)
 {
@@ -120,7 +122,8 @@ static int start_maintenance(struct briq_store *store)
     return r;
 }
 
-/* ---- memory volumes ----------------------------------------------------------------------------- */
+/* ---- memory volumes -----------------------------------------------------------------------------
+ */
 
 /* "SIZE[,limit=SIZE]" */
 static int parse_memory(const char *name, const char *text, uint64_t *ret_size, uint64_t *ret_limit,
@@ -167,7 +170,8 @@ static int open_memory(struct briq_store *store, const char *text, struct briq_e
     return start_maintenance(store);
 }
 
-/* ---- volumes on a device ------------------------------------------------------------------------ */
+/* ---- volumes on a device ------------------------------------------------------------------------
+ */
 
 static int open_device(struct briq_store *store, struct briq_error *err)
 {
@@ -285,10 +289,9 @@ int briq_open_check_length(struct briq_store *store, struct briq_error *err)
         need = (uint64_t)store->space.seg_end << store->space.seg_shift;
     if (dev->size_bytes >= need)
         return 0;
-    return briq_error_set(err, -EUCLEAN,
-                          "%s: is truncated: %llu bytes of at least %llu: restore it from a backup",
-                          store->name, (unsigned long long)dev->size_bytes,
-                          (unsigned long long)need);
+    return briq_error_set(
+        err, -EUCLEAN, "%s: is truncated: %llu bytes of at least %llu: restore it from a backup",
+        store->name, (unsigned long long)dev->size_bytes, (unsigned long long)need);
 }
 
 static void resume_stream(struct briq_store *store, unsigned id)
@@ -543,7 +546,8 @@ int briq_open_for_requests(struct briq_store *store, struct briq_error *err)
     return begin_requests(store, err);
 }
 
-/* ---- closing ------------------------------------------------------------------------------------ */
+/* ---- closing ------------------------------------------------------------------------------------
+ */
 
 static void end_stream(struct briq_store *store, struct briq_stream *stream)
 {
@@ -578,8 +582,9 @@ static int close_cleanly(struct briq_store *store)
         r = end_streams(store);
     if (r < 0)
         return r;
-    uint32_t keep = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
-                                          briq_space_seg_bytes(&store->space)) + 1;
+    uint32_t keep =
+        (uint32_t)briq_div_up(briq_checkpoint_bytes(store), briq_space_seg_bytes(&store->space)) +
+        1;
     briq_space_give_back(&store->space, keep);
     return briq_checkpoint(store, true);
 }
@@ -601,7 +606,8 @@ int briq_store_close(struct briq_store *store)
     return r;
 }
 
-/* ---- growing ------------------------------------------------------------------------------------ */
+/* ---- growing ------------------------------------------------------------------------------------
+ */
 
 static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_seg_end,
                         struct briq_error *err)
@@ -620,10 +626,11 @@ static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_
         *ret_seg_end = store->space.seg_end; /* thin: the space stays what it is */
     if (*ret_seg_end > store->space.seg_max ||
         bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
-        return briq_error_set(err, -ENOTSUP,
-                              "%s: cannot grow to %s: it was made for small volumes; make a new one "
-                              "and import this",
-                              store->name, briq_size_format(bytes, text));
+        return briq_error_set(
+            err, -ENOTSUP,
+            "%s: cannot grow to %s: it was made for small volumes; make a new one "
+            "and import this",
+            store->name, briq_size_format(bytes, text));
     return 0;
 }
 
@@ -642,5 +649,6 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     if (r < 0)
         atomic_store(&store->logical_bytes, old);
     pthread_mutex_unlock(&store->maintain.lock);
-    return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name) : 0;
+    return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
+                 : 0;
 }

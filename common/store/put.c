@@ -23,9 +23,8 @@ void briq_put_account(struct briq_stream *stream, briq_word old, briq_word new)
         return;
     briq_counter_add(&c->mapped_blocks,
                      (uint64_t)word_is_mapped(new) - (uint64_t)word_is_mapped(old));
-    briq_counter_add(&c->fill_blocks,
-                     (uint64_t)(briq_word_type(new) == BRIQ_WORD_TYPE_FILL) -
-                         (uint64_t)(briq_word_type(old) == BRIQ_WORD_TYPE_FILL));
+    briq_counter_add(&c->fill_blocks, (uint64_t)(briq_word_type(new) == BRIQ_WORD_TYPE_FILL) -
+                                          (uint64_t)(briq_word_type(old) == BRIQ_WORD_TYPE_FILL));
     briq_counter_add(&c->zero_blocks,
                      (uint64_t)(new == BRIQ_WORD_ZERO) - (uint64_t)(old == BRIQ_WORD_ZERO));
 }
@@ -49,11 +48,11 @@ static uint64_t next_seq(struct briq_store *store)
 }
 
 static int make_room(struct briq_store *store, struct briq_stream *stream, uint32_t granules,
-                     enum briq_seg_class class, struct briq_room *room,
-                     struct briq_put_result *ret)
+                     enum briq_seg_class class, struct briq_room *room, struct briq_put_result *ret)
 {
     enum briq_room_need need;
-    /* The floor is looked up only when a segment may be needed: that is rare, and costs a little. */
+    /* The floor is looked up only when a segment may be needed: that is rare, and costs a little.
+     */
     int r = briq_journal_room(&store->journal, stream, granules, UINT32_MAX, room, &need);
     if (r < 0 && need == BRIQ_NEED_SEGMENT) {
         r = briq_journal_room(&store->journal, stream, granules, briq_store_floor(store, class),

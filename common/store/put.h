@@ -42,8 +42,8 @@ int briq_put_range(struct briq_ctx *ctx, uint64_t block, uint32_t count, briq_wo
                    struct briq_put_result *ret) BRIQ_MUST;
 
 /*
- * Moves the extent of `block`, whose word was `old`, to the GC stream; `seq` is that of the original
- * record. 0, -EAGAIN, or -ESTALE when it was overwritten meanwhile. Thread: maintenance.
+ * Moves the extent of `block`, whose word was `old`, to the GC stream; `seq` is that of the
+ * original record. 0, -EAGAIN, or -ESTALE when it was overwritten meanwhile. Thread: maintenance.
  */
 int briq_put_moved(struct briq_store *store, uint64_t block, briq_word old, uint64_t seq,
                    const struct briq_payload *payload, struct briq_put_result *ret) BRIQ_MUST;

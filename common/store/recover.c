@@ -3,18 +3,18 @@
  * recover.c - the life of a crash.
  *
  *   1. If the process died and the machine did not (same boot, its windows are there), what the
- *      windows hold is sealed and written where it belongs: the device then has every operation that
- *      was acknowledged.
+ *      windows hold is sealed and written where it belongs: the device then has every operation
+ * that was acknowledged.
  *   2. Each user stream is followed from its head in the superblock, chunk by chunk, segment by
- *      segment. A chunk counts if it names this volume, this incarnation, this stream, this place, and
- *      its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
+ *      segment. A chunk counts if it names this volume, this incarnation, this stream, this place,
+ * and its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
  *      is enough to go on.
  *   3. The records of all streams are applied in the order of their sequence numbers. After a power
- *      cut up to the first that is missing (or whose payload is torn, where nothing proves that it was
- *      flushed); after a process death all of them, for then a gap is an operation that was never
+ *      cut up to the first that is missing (or whose payload is torn, where nothing proves that it
+ * was flushed); after a process death all of them, for then a gap is an operation that was never
  *      acknowledged.
- *   4. If a record is missing that was flushed (chunks say how far flushes had come), the medium has
- *      lost data: the volume opens read-only.
+ *   4. If a record is missing that was flushed (chunks say how far flushes had come), the medium
+ * has lost data: the volume opens read-only.
  */
 #include "common/store/recover.h"
 
@@ -28,7 +28,8 @@
 #include "common/store/tree.h"
 #include "common/store/walk.h"
 
-/* ---- windows of a dead process ------------------------------------------------------------------- */
+/* ---- windows of a dead process
+ * ------------------------------------------------------------------- */
 
 static struct briq_windows_options left_options(struct briq_store *store)
 {
@@ -129,8 +130,8 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
 {
     struct briq_windows_options options = left_options(store);
     uint8_t boot_id[16];
-    bool same_boot = briq_boot_id(boot_id) == 0 &&
-                     memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
+    bool same_boot =
+        briq_boot_id(boot_id) == 0 && memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
     if (!same_boot)
         return 0;
     if (!store->sb.windows_in_file) {
@@ -156,7 +157,8 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
     return 0;
 }
 
-/* ---- following a stream -------------------------------------------------------------------------- */
+/* ---- following a stream
+ * -------------------------------------------------------------------------- */
 
 /* A record, small: there may be millions. */
 struct item {
@@ -175,10 +177,10 @@ struct follower {
     struct briq_recovery *recovery;
     struct items *items;
     uint8_t stream;
-    uint64_t segseq;     /* of the segment in hand; 0: not known yet, above `above` */
+    uint64_t segseq; /* of the segment in hand; 0: not known yet, above `above` */
     uint64_t above;
-    uint32_t next_seg;   /* as the last chunk names it */
-    uint8_t *page;       /* 4 KiB: the longest header there is */
+    uint32_t next_seg; /* as the last chunk names it */
+    uint8_t *page;     /* 4 KiB: the longest header there is */
 };
 
 static bool items_push(struct items *items, struct item item)
@@ -266,8 +268,7 @@ static int follow_segment(struct follower *f, uint32_t seg, uint32_t off, bool *
             *ret_found = true;
             f->segseq = chunk.segseq;
             f->next_seg = chunk.next_seg;
-            f->recovery->durable_seq =
-                briq_max_u64(f->recovery->durable_seq, chunk.durable_seq);
+            f->recovery->durable_seq = briq_max_u64(f->recovery->durable_seq, chunk.durable_seq);
             r = take_records(f, &chunk);
             if (r < 0)
                 return r;
@@ -317,7 +318,8 @@ static int follow_stream(struct follower *f, const struct briq_head *head)
     return r;
 }
 
-/* ---- applying ------------------------------------------------------------------------------------ */
+/* ---- applying
+ * ------------------------------------------------------------------------------------ */
 
 static bool payload_is_whole(struct briq_store *store, const struct item *item)
 {
@@ -328,10 +330,11 @@ static bool payload_is_whole(struct briq_store *store, const struct item *item)
     uint32_t granules = briq_word_granules(item->what);
     uint64_t lba = item->where & ((UINT64_C(1) << 56) - 1);
     uint32_t seg = briq_space_seg_of(&store->space, granule);
-    if (read_journal(store, extent, granules * BRIQ_GRANULE_BYTES,
-                     granule << BRIQ_GRANULE_SHIFT) < 0)
+    if (read_journal(store, extent, granules * BRIQ_GRANULE_BYTES, granule << BRIQ_GRANULE_SHIFT) <
+        0)
         return false;
-    return briq_extent_read(extent, granules, lba, briq_space_segseq(&store->space, seg), NULL) == 0;
+    return briq_extent_read(extent, granules, lba, briq_space_segseq(&store->space, seg), NULL) ==
+           0;
 }
 
 static int apply(struct briq_store *store, const struct item *item)
@@ -357,7 +360,8 @@ static struct items *oldest(struct items *streams, unsigned count)
     struct items *best = NULL;
     for (unsigned i = 0; i < count; i++) {
         struct items *s = &streams[i];
-        if (s->next < s->count && (best == NULL || s->item[s->next].seq < best->item[best->next].seq))
+        if (s->next < s->count &&
+            (best == NULL || s->item[s->next].seq < best->item[best->next].seq))
             best = s;
     }
     return best;

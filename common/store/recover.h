@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * recover.h - from the last checkpoint and the journal behind it to the state that was acknowledged.
+ * recover.h - from the last checkpoint and the journal behind it to the state that was
+ * acknowledged.
  */
 #ifndef BRIQ_STORE_RECOVER_H
 #define BRIQ_STORE_RECOVER_H

@@ -11,9 +11,9 @@
 struct briq_recovery {
     struct briq_windows_left left;
     enum briq_leftover leftover;
-    bool process_death; /* all that was acknowledged is there: apply every record */
+    bool process_death;   /* all that was acknowledged is there: apply every record */
     uint64_t durable_seq; /* highest sequence number known to have been flushed */
-    uint64_t last_seq;  /* of the last record applied */
+    uint64_t last_seq;    /* of the last record applied */
     uint64_t applied, discarded, from_windows, lost_flushed;
 };
 

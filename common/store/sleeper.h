@@ -14,7 +14,8 @@ int briq_run_op(struct briq_ctx *ctx, struct briq_op *op) BRIQ_MUST;
  * maintainer. */
 int briq_run_flush(struct briq_store *store, struct briq_ctx *ctx, bool force) BRIQ_MUST;
 
-/* Blocks until something was woken on the store's wait queue since `ticket`. Thread: the maintainer. */
+/* Blocks until something was woken on the store's wait queue since `ticket`. Thread: the
+ * maintainer. */
 void briq_sleep_on(struct briq_store *store, uint64_t ticket);
 
 #endif

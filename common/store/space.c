@@ -112,7 +112,8 @@ void briq_space_tree_load(struct briq_space *space, uint64_t granule, uint32_t g
         briq_space_load_seg(space, seg, briq_space_segseq(space, seg), 0, 1, BRIQ_KIND_META, true);
 }
 
-/* ---- lists; under space->lock ----------------------------------------------------------------- */
+/* ---- lists; under space->lock -----------------------------------------------------------------
+ */
 
 static void list_push(struct briq_space *space, struct briq_seg_list *list, uint32_t seg)
 {
@@ -154,8 +155,8 @@ static void publish_counts(struct briq_space *space)
                  space->pending.count + space->released.count + space->grace.count);
 }
 
-static void move_all(struct briq_space *space, struct briq_seg_list *from,
-                     struct briq_seg_list *to, enum briq_seg_state state)
+static void move_all(struct briq_space *space, struct briq_seg_list *from, struct briq_seg_list *to,
+                     enum briq_seg_state state)
 {
     uint32_t seg;
     while ((seg = list_pop(space, from)) != BRIQ_SEG_NONE) {
@@ -249,8 +250,7 @@ void briq_space_cut(struct briq_space *space)
     /* Nothing behind the first virgin segment was ever live. */
     if (!space->in_memory)
         for (uint32_t seg = space->seg_first; seg < space->virgin; seg++)
-            space->live_cut[seg] =
-                atomic_load_explicit(&space->live[seg], memory_order_relaxed);
+            space->live_cut[seg] = atomic_load_explicit(&space->live[seg], memory_order_relaxed);
     publish_counts(space);
     pthread_mutex_unlock(&space->lock);
 }
@@ -340,8 +340,7 @@ void briq_space_give_back(struct briq_space *space, uint32_t keep)
         return;
     for (;;) {
         pthread_mutex_lock(&space->lock);
-        uint32_t seg =
-            space->ready.count > keep ? list_pop(space, &space->ready) : BRIQ_SEG_NONE;
+        uint32_t seg = space->ready.count > keep ? list_pop(space, &space->ready) : BRIQ_SEG_NONE;
         publish_counts(space);
         pthread_mutex_unlock(&space->lock);
         if (seg == BRIQ_SEG_NONE)
@@ -414,9 +413,8 @@ void briq_space_stored(const struct briq_space *space, uint32_t seg, uint64_t *r
     *ret_state = state == BRIQ_SEG_BAD ? 2 : in_use;
     *ret_segseq = briq_space_segseq(space, seg);
     *ret_live = *ret_state == 0 ? 0 : space->live_cut[seg];
-    *ret_kind = *ret_state == 0
-                    ? 0
-                    : atomic_load_explicit(&space->segs[seg].kind, memory_order_relaxed);
+    *ret_kind =
+        *ret_state == 0 ? 0 : atomic_load_explicit(&space->segs[seg].kind, memory_order_relaxed);
     *ret_on_host = space->segs[seg].on_host;
 }
 

@@ -71,26 +71,26 @@ struct briq_seg_list {
 struct briq_space {
     struct briq_device *dev;
     uint32_t seg_shift;
-    uint32_t seg_first; /* usable segments are [seg_first, seg_end) */
+    uint32_t seg_first;       /* usable segments are [seg_first, seg_end) */
     _Atomic uint32_t seg_end; /* grows, under the lock */
-    uint32_t seg_max;            /* what the arrays are reserved for */
+    uint32_t seg_max;         /* what the arrays are reserved for */
     bool keep_all;  /* fixed-size device: everything stays on the host, nothing to reserve */
     bool in_memory; /* no checkpoints */
     struct briq_seg *segs;
-    _Atomic uint32_t *live;     /* granules of blocks and map pages */
-    uint32_t *live_cut;         /* the same as of the last cut, for the checkpoint to store */
+    _Atomic uint32_t *live;      /* granules of blocks and map pages */
+    uint32_t *live_cut;          /* the same as of the last cut, for the checkpoint to store */
     _Atomic uint32_t *tree_live; /* granules of the pages above: not stored, found at load */
     _Atomic uint8_t *page_dirty; /* per segment page: changed since it was stored */
 
     pthread_mutex_t lock; /* guards the lists and all that follows */
     struct briq_seg_list ready, bare, pending, released, grace;
-    uint64_t grace_tag[2]; /* epoch tags: of the older part of `grace`, and of the newer */
-    uint32_t grace_old;    /* how many of `grace` belong to the older part */
-    _Atomic uint32_t virgin; /* first segment that was never used: all behind it are bare */
-    uint64_t segseq;       /* last use number given out */
-    _Atomic uint32_t ready_count; /* copy of ready.count, readable without the lock */
-    _Atomic uint32_t free_count;  /* ready + bare + virgin */
-    _Atomic uint32_t used_count;  /* open, used, bad */
+    uint64_t grace_tag[2];          /* epoch tags: of the older part of `grace`, and of the newer */
+    uint32_t grace_old;             /* how many of `grace` belong to the older part */
+    _Atomic uint32_t virgin;        /* first segment that was never used: all behind it are bare */
+    uint64_t segseq;                /* last use number given out */
+    _Atomic uint32_t ready_count;   /* copy of ready.count, readable without the lock */
+    _Atomic uint32_t free_count;    /* ready + bare + virgin */
+    _Atomic uint32_t used_count;    /* open, used, bad */
     _Atomic uint32_t pending_count; /* pending + released + grace */
     _Atomic uint32_t bad_count;
     _Atomic uint32_t user_takes; /* segments taken by user streams: shows that they get on */
@@ -151,16 +151,16 @@ static inline uint32_t briq_space_live(const struct briq_space *space, uint32_t 
 
 /* ---- the life of a segment ------------------------------------------------------------------- */
 
-/* Takes a ready segment if more than `floor` are left behind: it becomes OPEN, empty, with a segseq of
- * its own. 0, or -EAGAIN: there is none now. */
+/* Takes a ready segment if more than `floor` are left behind: it becomes OPEN, empty, with a segseq
+ * of its own. 0, or -EAGAIN: there is none now. */
 int briq_space_take(struct briq_space *space, enum briq_stream_kind kind, uint32_t floor,
                     uint32_t *ret_seg) BRIQ_MUST;
 
 /* An open segment that was never written goes back to READY. */
 void briq_space_untake(struct briq_space *space, uint32_t seg);
 
-/* A segment that a cleanly closed volume left partly written is open again. What its stream's head says
- * of it is newer than the stored table. Thread: open. */
+/* A segment that a cleanly closed volume left partly written is open again. What its stream's head
+ * says of it is newer than the stored table. Thread: open. */
 void briq_space_reopen(struct briq_space *space, uint32_t seg, enum briq_stream_kind kind,
                        uint64_t segseq);
 
@@ -208,10 +208,11 @@ void briq_space_build_lists(struct briq_space *space);
 
 /* What a checkpoint stores of a segment (state 0 free, 1 used, 2 bad), as of the last cut. */
 void briq_space_stored(const struct briq_space *space, uint32_t seg, uint64_t *ret_segseq,
-                       uint32_t *ret_live, uint8_t *ret_state, uint8_t *ret_kind, bool *ret_on_host);
+                       uint32_t *ret_live, uint8_t *ret_state, uint8_t *ret_kind,
+                       bool *ret_on_host);
 
-/* The used segment, of those for which allowed() holds, with the fewest live granules, scanning all;
- * BRIQ_SEG_NONE if none has less than max_live. */
+/* The used segment, of those for which allowed() holds, with the fewest live granules, scanning
+ * all; BRIQ_SEG_NONE if none has less than max_live. */
 uint32_t briq_space_emptiest(const struct briq_space *space, uint32_t max_live,
                              bool (*allowed)(void *opaque, uint32_t seg), void *opaque);
 

@@ -11,8 +11,8 @@
  *  - After a power cut the volume holds the first N operations for some N at or beyond the last
  *    acknowledged flush: never a later one without an earlier one.
  *  - A read returns what was written or an error; data that fails its checksum is -EIO.
- *  - A request is atomic inside each 4 KiB block, whatever its offset and length; two racing writers
- *    of different bytes of one block lose nothing. Across blocks a request is not atomic.
+ *  - A request is atomic inside each 4 KiB block, whatever its offset and length; two racing
+ * writers of different bytes of one block lose nothing. Across blocks a request is not atomic.
  *  - Space runs out at write time only (-ENOSPC): trim, zero, flush and read never fail for space,
  *    and what was acknowledged can always be flushed.
  *  - After a failed device write or flush the volume is read-only until it is opened again; every
@@ -44,20 +44,20 @@ struct briq_device;
 struct briq_store;
 struct briq_ctx;
 
-#define BRIQ_BLOCK_BYTES 4096u
-#define BRIQ_SECTOR_BYTES 512u                     /* a volume's size is a multiple of this */
-#define BRIQ_VOLUME_BYTES_MAX (UINT64_C(4) << 40)  /* 4 TiB */
-#define BRIQ_REQUEST_BYTES_MAX (UINT32_C(64) << 20) /* one read or write; trim and zero: no limit */
-#define BRIQ_UUID_BYTES 16
+#define BRIQ_BLOCK_BYTES       4096u
+#define BRIQ_SECTOR_BYTES      512u                 /* a volume's size is a multiple of this */
+#define BRIQ_VOLUME_BYTES_MAX  (UINT64_C(4) << 40)  /* 4 TiB */
+#define BRIQ_REQUEST_BYTES_MAX (UINT32_C(64) << 20) /* one read or write; trim, zero: no limit */
+#define BRIQ_UUID_BYTES        16
 
 /* ---- making and opening ---------------------------------------------------------------------- */
 
 struct briq_create_options {
-    uint64_t size_bytes;  /* logical size: multiple of 512, 512 .. BRIQ_VOLUME_BYTES_MAX */
-    uint64_t limit_bytes; /* at most this much space on the medium; 0: as much as ever needed */
-    unsigned accel;       /* LZ4 acceleration 1 .. 64; 0: 1 */
-    bool preallocate;     /* take and zero all the space now; it is never given back */
-    bool force;           /* replace what is there */
+    uint64_t size_bytes;    /* logical size: multiple of 512, 512 .. BRIQ_VOLUME_BYTES_MAX */
+    uint64_t limit_bytes;   /* at most this much space on the medium; 0: as much as ever needed */
+    unsigned accel;         /* LZ4 acceleration 1 .. 64; 0: 1 */
+    bool preallocate;       /* take and zero all the space now; it is never given back */
+    bool force;             /* replace what is there */
     unsigned segment_shift; /* log2 of the segment size, 16 .. 22; 0: chosen by size (for tests) */
 };
 
@@ -72,12 +72,12 @@ int briq_store_create(const char *path, const struct briq_create_options *option
 
 struct briq_open_options {
     bool read_only;
-    bool direct;          /* O_DIRECT, with the sector cache; default: the kernel's page cache */
-    uint64_t cache_bytes; /* sector cache of `direct`: 0 = 128 MiB, UINT64_MAX = none */
-    unsigned accel;       /* LZ4 acceleration of this opening, 1 .. 64; 0: the volume's own */
-    unsigned streams;     /* concurrent append points, 1 .. 8; 0: the number of processors */
-    unsigned windows;     /* 256 KiB append buffers, at least 2 * streams + 4; 0: 64 */
-    bool no_windows_file; /* keep windows in private memory and write before acknowledging */
+    bool direct;             /* O_DIRECT, with the sector cache; default: the kernel's page cache */
+    uint64_t cache_bytes;    /* sector cache of `direct`: 0 = 128 MiB, UINT64_MAX = none */
+    unsigned accel;          /* LZ4 acceleration of this opening, 1 .. 64; 0: the volume's own */
+    unsigned streams;        /* concurrent append points, 1 .. 8; 0: the number of processors */
+    unsigned windows;        /* 256 KiB append buffers, at least 2 * streams + 4; 0: 64 */
+    bool no_windows_file;    /* keep windows in private memory and write before acknowledging */
     const char *windows_dir; /* a tmpfs for the append windows; NULL: /dev/shm */
     struct briq_log log;     /* rare lines that have no caller to tell; may be zeroed */
     /* For tests and simulation: the volume lives on this device instead of the named file; the
@@ -91,8 +91,8 @@ struct briq_open_options {
 
 /*
  * Opens a volume: a path, or "mem:SIZE[,limit=SIZE]" for a new volume in memory. Locks the file
- * (one writer; -EBUSY names the process that has it), replays what a dead server or a power cut left
- * behind, and is then ready for requests. Creates no thread: see briq_store_start().
+ * (one writer; -EBUSY names the process that has it), replays what a dead server or a power cut
+ * left behind, and is then ready for requests. Creates no thread: see briq_store_start().
  *
  * When the medium has lost data that a flush had acknowledged, the volume opens read-only all the
  * same (briq_store_read_only() tells) and says so in the log.
@@ -125,18 +125,21 @@ int briq_store_maintain(struct briq_store *store);
  */
 int briq_store_close(struct briq_store *store);
 
-/* ---- facts about an open volume: constant time, any thread ------------------------------------ */
+/* ---- facts about an open volume: constant time, any thread ------------------------------------
+ */
 
-uint64_t briq_store_size(const struct briq_store *store); /* logical bytes; grows with a resize */
+uint64_t briq_store_size(const struct briq_store *store);  /* logical bytes; grows with a resize */
 bool briq_store_read_only(const struct briq_store *store); /* opened so, or latched by an error */
-bool briq_store_in_memory(const struct briq_store *store); /* a mem: volume, gone with the process */
+bool briq_store_in_memory(
+    const struct briq_store *store); /* a mem: volume, gone with the process */
 /* The device's descriptor for requests in `struct briq_io`; -1 for devices without one. */
 int briq_store_fd(const struct briq_store *store);
 
-/* ---- blocking calls: any thread, any byte offset and length ----------------------------------- */
+/* ---- blocking calls: any thread, any byte offset and length -----------------------------------
+ */
 
 enum briq_op_flags {
-    BRIQ_OP_FUA = 1,      /* acknowledged only when it, and all before it, would survive a power cut */
+    BRIQ_OP_FUA = 1, /* acknowledged only when it, and all before it, would survive a power cut */
     BRIQ_OP_MAY_TRIM = 2, /* zero: the range may become unmapped */
     BRIQ_OP_ONE = 4,      /* status: one extent is enough */
 };
@@ -247,7 +250,8 @@ struct briq_op {
     struct briq_op_private priv;
 };
 
-/* Prepares op for a request; sets everything but wake, user and the extents. Thread: owner of op. */
+/* Prepares op for a request; sets everything but wake, user and the extents. Thread: owner of op.
+ */
 void briq_op_init(struct briq_op *op, enum briq_op_kind kind, void *buf, uint64_t len, uint64_t off,
                   unsigned flags);
 
@@ -261,9 +265,9 @@ enum briq_step briq_op_step(struct briq_ctx *ctx, struct briq_op *op) BRIQ_MUST;
 void briq_io_run(struct briq_store *store, struct briq_io *io);
 
 /*
- * A context holds one thread's compressor state and statistics. A thread that steps operations takes
- * one per store and gives it back at its end; operations may be stepped with different contexts in
- * turn. Returns -EAGAIN when the store's limit (BRIQ_CTX_MAX) is reached, -ENOMEM.
+ * A context holds one thread's compressor state and statistics. A thread that steps operations
+ * takes one per store and gives it back at its end; operations may be stepped with different
+ * contexts in turn. Returns -EAGAIN when the store's limit (BRIQ_CTX_MAX) is reached, -ENOMEM.
  */
 #define BRIQ_CTX_MAX 256
 int briq_ctx_open(struct briq_store *store, struct briq_ctx **ret) BRIQ_MUST;
@@ -272,7 +276,8 @@ void briq_ctx_close(struct briq_ctx *ctx);
 /* ---- care ------------------------------------------------------------------------------------ */
 
 /* Grows the volume to new_size_bytes (multiple of 512, not below the present size) and makes that
- * durable. May run beside requests. -EINVAL, -ENOTSUP (too large for its segments), -EROFS, -EIO. */
+ * durable. May run beside requests. -EINVAL, -ENOTSUP (too large for its segments), -EROFS, -EIO.
+ */
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
 
@@ -330,19 +335,21 @@ struct briq_volume_info {
     uint32_t version;
     uint64_t features_compat, features_ro_compat, features_incompat;
     uint64_t size_bytes, limit_bytes, segment_bytes;
-    uint64_t mapped_blocks, fill_blocks, zero_blocks, stored_bytes, meta_bytes; /* last checkpoint */
+    uint64_t mapped_blocks, fill_blocks, zero_blocks, stored_bytes,
+        meta_bytes; /* last checkpoint */
     uint64_t host_bytes;
     uint64_t incarnation, generation, checkpoint_sequence;
     unsigned accel;
     bool preallocated;
-    bool clean;            /* closed cleanly: the figures above are exact */
+    bool clean;              /* closed cleanly: the figures above are exact */
     bool superblock_damaged; /* one of the two copies is unreadable */
-    pid_t owner_pid;       /* process that has it open for writing, 0 for none, -1 for unknown */
+    pid_t owner_pid;         /* process that has it open for writing, 0 for none, -1 for unknown */
     char owner_name[32];
 };
 
 /* Reads it without a lock and without changing anything. Errors as briq_store_open(). */
-int briq_volume_info(const char *path, struct briq_volume_info *ret, struct briq_error *err) BRIQ_MUST;
+int briq_volume_info(const char *path, struct briq_volume_info *ret,
+                     struct briq_error *err) BRIQ_MUST;
 
 struct briq_check_options {
     bool deep;   /* also read and verify every payload */
@@ -352,8 +359,8 @@ struct briq_check_options {
     /* Called now and then with (done, total); may be NULL. */
     void (*progress)(void *opaque, uint64_t done, uint64_t total);
     void *opaque;
-    const char *windows_dir;     /* as in briq_open_options */
-    struct briq_device *device;  /* as in briq_open_options */
+    const char *windows_dir;    /* as in briq_open_options */
+    struct briq_device *device; /* as in briq_open_options */
 };
 
 struct briq_check_result {
@@ -377,7 +384,7 @@ int briq_check(const char *path, const struct briq_check_options *options,
 enum briq_dump_what {
     BRIQ_DUMP_SUPERBLOCK,
     BRIQ_DUMP_SEGMENTS,
-    BRIQ_DUMP_CHUNKS, /* every chunk header; `segment` limits it to one */
+    BRIQ_DUMP_CHUNKS,  /* every chunk header; `segment` limits it to one */
     BRIQ_DUMP_RECORDS, /* and every record */
     BRIQ_DUMP_MAP,     /* map words of [block, block+count) */
 };

@@ -31,10 +31,11 @@ static int explain(const char *name, const enum briq_sb_state state[2],
                                   name, sb[i].version, BRIQ_FMT_VERSION);
     for (unsigned i = 0; i < 2; i++)
         if (state[i] == BRIQ_SB_TOO_NEW)
-            return briq_error_set(err, -ENOTSUP,
-                                  "%s: uses features this briq does not know (incompatible 0x%llx): "
-                                  "use a newer one",
-                                  name, (unsigned long long)sb[i].features_incompat);
+            return briq_error_set(
+                err, -ENOTSUP,
+                "%s: uses features this briq does not know (incompatible 0x%llx): "
+                "use a newer one",
+                name, (unsigned long long)sb[i].features_incompat);
     if (state[0] == BRIQ_SB_DAMAGED || state[1] == BRIQ_SB_DAMAGED)
         return briq_error_set(err, -EUCLEAN,
                               "%s: both copies of the superblock are damaged: restore the volume "
@@ -79,8 +80,8 @@ int briq_superblock_read(struct briq_device *dev, const char *name,
     /* A newer build may have written one copy and died: never fall back behind it. */
     if (pick == 2 || state[1 - pick] == BRIQ_SB_TOO_NEW)
         return explain(name, state, sb, err);
-    bool same = state[0] == BRIQ_SB_OK && state[1] == BRIQ_SB_OK &&
-                sb[0].generation == sb[1].generation;
+    bool same =
+        state[0] == BRIQ_SB_OK && state[1] == BRIQ_SB_OK && sb[0].generation == sb[1].generation;
     ret->sb = sb[pick];
     ret->damaged = state[1 - pick] != BRIQ_SB_OK;
     ret->next_slot = same ? 0 : 1 - pick;

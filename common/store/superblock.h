@@ -3,8 +3,8 @@
  * superblock.h - finding and writing the one sector that says which map is the volume's.
  *
  * There are two copies, at 0 and 1 MiB. A new generation goes first to the one whose loss would not
- * matter, is flushed, and then to the other: so at any moment a durable copy exists, and at rest both
- * are the same, and one bad sector loses nothing.
+ * matter, is flushed, and then to the other: so at any moment a durable copy exists, and at rest
+ * both are the same, and one bad sector loses nothing.
  */
 #ifndef BRIQ_STORE_SUPERBLOCK_H
 #define BRIQ_STORE_SUPERBLOCK_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * tree.c - see tree.h. A pointer to a page of the tree (above the map pages) carries, besides the
- * 44 bits of its granule, 20 bits of that page's check: so a page that the medium failed to write is
- * found, although the segment table, which would tell the use of the segment, may not be read yet.
+ * 44 bits of its granule, 20 bits of that page's check: so a page that the medium failed to write
+ * is found, although the segment table, which would tell the use of the segment, may not be read
+ * yet.
  */
 #include "common/store/tree.h"
 
@@ -41,7 +42,8 @@ void briq_tree_fini(struct briq_store *store)
     memset(&store->tree, 0, sizeof store->tree);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t off)
 {
@@ -112,14 +114,15 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page)
     if (briq_map_page_ready(&store->map, page))
         return 0;
     briq_le64 image[BRIQ_PAGE_WORDS];
-    int r = briq_tree_read(store, BRIQ_REC_MAP_PAGE, page,
-                           briq_map_page_granule(&store->map, page), image);
+    int r = briq_tree_read(store, BRIQ_REC_MAP_PAGE, page, briq_map_page_granule(&store->map, page),
+                           image);
     if (r == 0)
         briq_map_install(&store->map, page, image);
     return r;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------- */
+/* ---- loading -----------------------------------------------------------------------------------
+ */
 
 static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t pointer)
 {
@@ -250,7 +253,8 @@ int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *dama
     return r < 0 ? explain(store, "the map", r, err) : 0;
 }
 
-/* ---- storing ----------------------------------------------------------------------------------- */
+/* ---- storing -----------------------------------------------------------------------------------
+ */
 
 void briq_tree_page_placed(struct briq_store *store, uint64_t page)
 {
@@ -371,7 +375,8 @@ int briq_tree_store(struct briq_store *store, struct briq_superblock *sb, briq_t
     return r < 0 ? r : store_seg_levels(store, sb, append);
 }
 
-/* ---- what is where ----------------------------------------------------------------------------- */
+/* ---- what is where -----------------------------------------------------------------------------
+ */
 
 bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint64_t index,
                      uint64_t granule)

@@ -5,8 +5,8 @@
  *   superblock.map_roots[32] -> root: 512 nodes -> node: 512 map pages -> map page: 512 words
  *   superblock.seg_roots[64] -> root: 512 pages -> segment page: 256 segments
  *
- * Every one is 4 KiB, stored like a block's extent (raw, with its own tag in the check), addressed by
- * its granule; granule 0 stands for a page of zeros. Pages are never overwritten in place.
+ * Every one is 4 KiB, stored like a block's extent (raw, with its own tag in the check), addressed
+ * by its granule; granule 0 stands for a page of zeros. Pages are never overwritten in place.
  *
  * Thread: open and the maintainer, but for briq_tree_install_page().
  */
@@ -17,7 +17,8 @@
 
 #define BRIQ_META_GRANULES 257u /* 4096 + 8 bytes */
 
-/* What a parent says of the page `page` of the tree at `granule`: where it is, and part of its check. */
+/* What a parent says of the page `page` of the tree at `granule`: where it is, and part of its
+ * check. */
 uint64_t briq_tree_pointer(uint64_t granule, const void *page, enum briq_record_type type,
                            uint64_t index);
 
@@ -29,7 +30,8 @@ static inline uint64_t briq_tree_granule(uint64_t pointer)
 int briq_tree_init(struct briq_store *store, uint64_t page_max, uint32_t seg_max) BRIQ_MUST;
 void briq_tree_fini(struct briq_store *store);
 
-/* Told of a page of the tree that is damaged (-EUCLEAN) or cannot be read (-EIO) and was left out. */
+/* Told of a page of the tree that is damaged (-EUCLEAN) or cannot be read (-EIO) and was left out.
+ */
 struct briq_tree_damage {
     void (*found)(void *opaque, enum briq_record_type type, uint64_t index, uint64_t granule,
                   int error);
@@ -43,7 +45,8 @@ int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *dama
                    struct briq_error *err) BRIQ_MUST;
 
 /* Makes map page `page` resident from its extent. -EUCLEAN when it is damaged. Any thread. */
-int briq_tree_install_page(struct briq_store *store, uint64_t page, const uint8_t *extent) BRIQ_MUST;
+int briq_tree_install_page(struct briq_store *store, uint64_t page,
+                           const uint8_t *extent) BRIQ_MUST;
 
 /* Makes map page `page` ready, reading it if need be. Blocks. Thread: open, the maintainer. */
 int briq_tree_need_page(struct briq_store *store, uint64_t page) BRIQ_MUST;
@@ -52,7 +55,8 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page) BRIQ_MUST;
 int briq_tree_read(struct briq_store *store, enum briq_record_type type, uint64_t index,
                    uint64_t granule, void *ret) BRIQ_MUST;
 
-/* ---- for checkpoints -------------------------------------------------------------------------- */
+/* ---- for checkpoints --------------------------------------------------------------------------
+ */
 
 /* A map page was placed at `granule`: its node has to be written too. */
 void briq_tree_page_placed(struct briq_store *store, uint64_t page);
@@ -66,7 +70,8 @@ int briq_tree_store(struct briq_store *store, struct briq_superblock *sb,
 /* Is (type, index) now stored at `granule`? And: make sure that it gets written anew. */
 bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint64_t index,
                      uint64_t granule);
-int briq_tree_rewrite(struct briq_store *store, enum briq_record_type type, uint64_t index) BRIQ_MUST;
+int briq_tree_rewrite(struct briq_store *store, enum briq_record_type type,
+                      uint64_t index) BRIQ_MUST;
 
 /* Pages above the map pages that a checkpoint may have to write, at the most. */
 uint64_t briq_tree_pages(const struct briq_store *store);

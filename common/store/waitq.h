@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * waitq.h - operations that wait for something another one will give back: a window, a buffer, space.
+ * waitq.h - operations that wait for something another one will give back: a window, a buffer,
+ * space.
  *
  * Like an event count: take a ticket, look again, and only then wait with that ticket. A wake-up
  * between ticket and wait makes the wait fail, so none is ever lost. Every wake-up wakes all.
@@ -40,7 +41,8 @@ static inline uint64_t briq_waitq_ticket(struct briq_waitq *q)
     return atomic_load(&q->ticket);
 }
 
-/* Queues the waiter unless something was woken since the ticket was taken: then false, try again. */
+/* Queues the waiter unless something was woken since the ticket was taken: then false, try again.
+ */
 bool briq_waitq_wait(struct briq_waitq *q, struct briq_waiter *waiter, uint64_t ticket);
 
 /* Calls op->wake of everything that waits. */

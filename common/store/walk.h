@@ -16,9 +16,9 @@ struct briq_walk {
     const uint8_t *bytes; /* the segment */
     uint32_t seg, seg_bytes, window_bytes;
     uint64_t uuid_lo;
-    uint64_t segseq;  /* chunks of another use are passed over; 0: any use */
-    uint32_t off;     /* where to look next */
-    uint32_t gaps;    /* windows left early because no chunk was found */
+    uint64_t segseq; /* chunks of another use are passed over; 0: any use */
+    uint32_t off;    /* where to look next */
+    uint32_t gaps;   /* windows left early because no chunk was found */
     struct briq_chunk chunk;
     const uint8_t *at; /* the chunk's bytes */
 };

@@ -16,7 +16,8 @@
 
 #define PAGE 4096u
 
-/* ---- layout of the file: header page, descriptors, windows ------------------------------------ */
+/* ---- layout of the file: header page, descriptors, windows ------------------------------------
+ */
 
 static size_t descs_bytes(uint32_t count)
 {
@@ -59,14 +60,13 @@ static int map_file(struct briq_windows *pool, const struct briq_windows_options
     if (pool->fd < 0)
         return briq_error_set(err, -errno, "%s: cannot create the append windows: %s", pool->path,
                               strerror(errno));
-    size_t initial =
-        windows_offset(pool->count) + (size_t)options->initial * pool->window_bytes;
+    size_t initial = windows_offset(pool->count) + (size_t)options->initial * pool->window_bytes;
     int r = ftruncate(pool->fd, (off_t)pool->file_bytes) < 0 ? -errno : 0;
     if (r == 0)
         r = back_with_memory(pool, 0, initial);
     if (r == 0) {
-        pool->file_base = mmap(NULL, pool->file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                               pool->fd, 0);
+        pool->file_base =
+            mmap(NULL, pool->file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, pool->fd, 0);
         r = pool->file_base == MAP_FAILED ? -errno : 0;
     }
     if (r == 0)
@@ -328,7 +328,8 @@ static int map_left(int fd, struct briq_windows_left *left, struct briq_error *e
     if (st.st_size < (off_t)PAGE)
         return 0; /* died while making it: nothing was acknowledged */
     left->bytes = (size_t)st.st_size;
-    left->base = mmap(NULL, left->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+    left->base =
+        mmap(NULL, left->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     if (left->base == MAP_FAILED) {
         left->base = NULL;
         return -errno;

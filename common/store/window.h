@@ -4,17 +4,17 @@
  *
  * What was acknowledged but not yet written to the device lives only here. So the windows lie in a
  * shared-memory file (tmpfs), which outlives the process: the next opening in the same boot finds
- * them and finishes the work. The file is named by the volume's uuid, incarnation and backing file; its
- * first page repeats them and the boot it belongs to, so that neither a copy of the volume nor a
- * volume from before a power cut ever takes it for its own.
+ * them and finishes the work. The file is named by the volume's uuid, incarnation and backing file;
+ * its first page repeats them and the boot it belongs to, so that neither a copy of the volume nor
+ * a volume from before a power cut ever takes it for its own.
  *
  *   free -> attached (a stream appends; readers find it by segment and offset)
  *        -> detached (all of it is on the device; readers may still be looking)
  *        -> free again when no reader of that time is left (epoch.h)
  *
- * The descriptor of a window stands in the file too. A process can die between any two stores, so the
- * order of stores matters and is stated at each of them; a store is never reordered behind one that
- * is released later.
+ * The descriptor of a window stands in the file too. A process can die between any two stores, so
+ * the order of stores matters and is stated at each of them; a store is never reordered behind one
+ * that is released later.
  *
  * Without such a file (no tmpfs, none wanted) the same pool lives in private memory.
  *
@@ -35,7 +35,7 @@
 #include "common/store/waitq.h"
 
 #define BRIQ_WINDOWS_MAGIC UINT64_C(0x31736e6957717242) /* "BrqWins1" */
-#define BRIQ_WINDOWS_MAX 1024u
+#define BRIQ_WINDOWS_MAX   1024u
 
 /* The file's first page. Host byte order: it never leaves this boot of this machine. */
 struct briq_windows_header {
@@ -58,24 +58,24 @@ struct briq_window_desc {
     uint32_t cap;   /* records the open chunk has room for; stored before open_off */
     uint64_t segseq;
     _Atomic uint32_t sealed_end; /* offset in the window behind the last sealed chunk */
-    _Atomic uint32_t open_off;   /* offset of the open chunk; it counts if at or behind sealed_end */
-    _Atomic uint32_t open_nrec;  /* its records that are whole: acknowledged, or about to be */
+    _Atomic uint32_t open_off;  /* offset of the open chunk; it counts if at or behind sealed_end */
+    _Atomic uint32_t open_nrec; /* its records that are whole: acknowledged, or about to be */
     uint32_t reserved;
 } BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
 
 struct briq_window {
     struct briq_window_desc *desc;
     uint8_t *mem;
-    uint32_t id; /* 1 .. count: what the finder stores */
+    uint32_t id;    /* 1 .. count: what the finder stores */
     uint32_t start; /* as in desc: what lies before is on the device only */
     /* the rest under the lock of the stream it belongs to */
     uint32_t seg, base;
-    uint32_t sealed_end;  /* as in desc */
-    uint32_t claimed_end; /* [start, claimed_end) was handed out to be written */
-    uint32_t inflight;    /* writes handed out and not finished */
-    bool filled;          /* the stream has moved on */
-    bool failed;          /* a write failed: stays attached, so that reads stay right */
-    struct briq_node node; /* in the stream's list of filled windows */
+    uint32_t sealed_end;              /* as in desc */
+    uint32_t claimed_end;             /* [start, claimed_end) was handed out to be written */
+    uint32_t inflight;                /* writes handed out and not finished */
+    bool filled;                      /* the stream has moved on */
+    bool failed;                      /* a write failed: stays attached, so that reads stay right */
+    struct briq_node node;            /* in the stream's list of filled windows */
     struct briq_window *next_retired; /* under the pool's lock */
     uint64_t epoch_tag;
 };
@@ -91,8 +91,8 @@ struct briq_windows {
     char path[256];
     struct briq_epoch *epoch;
     struct briq_waitq *waitq; /* woken when a window is free that somebody asked for in vain */
-    pthread_mutex_t lock; /* guards what follows */
-    bool starved;         /* somebody asked in vain since the last wake-up */
+    pthread_mutex_t lock;     /* guards what follows */
+    bool starved;             /* somebody asked in vain since the last wake-up */
     struct briq_window **free_stack;
     uint32_t free_count;
     uint32_t usable; /* windows that have memory behind them: grows to count on demand */
@@ -122,31 +122,33 @@ void briq_windows_fini(struct briq_windows *pool, bool unlink_file);
 /* Writes the calling process into the header, after a fork. */
 void briq_windows_set_owner(struct briq_windows *pool);
 
-/* A free window, or NULL: none is free now, and the wait queue is woken when one is. Its bytes are what
- * they were. */
+/* A free window, or NULL: none is free now, and the wait queue is woken when one is. Its bytes are
+ * what they were. */
 struct briq_window *briq_windows_get(struct briq_windows *pool);
 
 /* Gives back a window that was never attached. */
 void briq_windows_put(struct briq_windows *pool, struct briq_window *w);
 
 /*
- * Attaches w as the window at byte `base` of segment `seg`, filled from `start` on, and lets readers
- * find it. `where` is the byte address of the window on the device.
+ * Attaches w as the window at byte `base` of segment `seg`, filled from `start` on, and lets
+ * readers find it. `where` is the byte address of the window on the device.
  */
 void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint64_t where,
                          const struct briq_window_desc *desc);
 
-/* All of w is on the device: readers stop finding it, and once the present ones are gone it is free. */
+/* All of w is on the device: readers stop finding it, and once the present ones are gone it is
+ * free. */
 void briq_windows_retire(struct briq_windows *pool, struct briq_window *w, uint64_t where);
 
 /* Frees retired windows whose readers are gone, and wakes those who asked for one in vain. */
 void briq_windows_reclaim(struct briq_windows *pool);
 
-/* The bytes at device address `where` if an attached window holds them, else NULL. Inside an epoch. */
+/* The bytes at device address `where` if an attached window holds them, else NULL. Inside an epoch.
+ */
 static inline uint8_t *briq_windows_find(const struct briq_windows *pool, uint64_t where)
 {
-    uint16_t id = atomic_load_explicit(&pool->finder[where >> pool->window_shift],
-                                       memory_order_acquire);
+    uint16_t id =
+        atomic_load_explicit(&pool->finder[where >> pool->window_shift], memory_order_acquire);
     if (BRIQ_LIKELY(id == 0))
         return NULL;
     const struct briq_window *w = &pool->windows[id - 1];
@@ -183,7 +185,8 @@ struct briq_windows_left {
     char path[256];
 };
 
-/* Looks for the file of (uuid, incarnation, backing file) of options. -EACCES when it belongs to somebody else. */
+/* Looks for the file of (uuid, incarnation, backing file) of options. -EACCES when it belongs to
+ * somebody else. */
 int briq_windows_left_open(const struct briq_windows_options *options,
                            struct briq_windows_left *left, enum briq_leftover *ret,
                            struct briq_error *err) BRIQ_MUST;

@@ -18,8 +18,8 @@
 
 typedef uint64_t briq_word;
 
-#define BRIQ_WORD_HOLE ((briq_word)0)
-#define BRIQ_WORD_ZERO ((briq_word)3 << 62)
+#define BRIQ_WORD_HOLE         ((briq_word)0)
+#define BRIQ_WORD_ZERO         ((briq_word)3 << 62)
 #define BRIQ_WORD_GRANULE_MASK ((UINT64_C(1) << 44) - 1)
 
 enum briq_word_type {
