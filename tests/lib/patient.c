@@ -238,3 +238,72 @@ void test_patient_places(const struct test_patient *p, struct test_places *ret)
     }
     test_volume_close(store);
 }
+
+/* ---- damage with sound checksums ---------------------------------------------------------------
+ */
+
+static void get_page(const struct test_patient *p, uint64_t at, uint8_t *page)
+{
+    memcpy(page, p->image.bytes + at + BRIQ_EXTENT_HEADER_BYTES, BRIQ_PAGE_BYTES);
+}
+
+static void put_page(struct test_patient *p, uint64_t at, enum briq_record_type type,
+                     uint64_t index, uint64_t segseq, const uint8_t *page)
+{
+    uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
+    struct briq_payload payload = {
+        .kind = BRIQ_PAYLOAD_EXTENT,
+        .codec = BRIQ_CODEC_RAW,
+        .len = BRIQ_PAGE_BYTES,
+        .granules = BRIQ_META_GRANULES,
+        .bytes = page,
+        .hash = briq_payload_hash(page, BRIQ_PAGE_BYTES),
+    };
+    briq_extent_write(extent, &payload, briq_meta_tag(type, index), segseq);
+    test_image_write(&p->image, at, extent, sizeof extent);
+}
+
+struct briq_segment_entry test_patient_entry(const struct test_patient *p,
+                                             const struct test_places *places, uint32_t seg)
+{
+    const uint8_t *page = p->image.bytes + places->seg_page + BRIQ_EXTENT_HEADER_BYTES;
+    struct briq_segment_entry entry;
+    briq_segment_decode(page + seg % BRIQ_SEGS_PER_PAGE * sizeof(struct briq_fmt_segment), &entry);
+    return entry;
+}
+
+void test_patient_put_entry(struct test_patient *p, const struct test_places *places, uint32_t seg,
+                            const struct briq_segment_entry *entry)
+{
+    uint8_t page[BRIQ_PAGE_BYTES];
+    struct briq_superblock sb;
+    uint64_t index = seg / BRIQ_SEGS_PER_PAGE;
+    need(briq_superblock_decode(p->image.bytes, &sb) == BRIQ_SB_OK, "decoding the superblock");
+    get_page(p, places->seg_page, page);
+    briq_segment_encode(entry, page + seg % BRIQ_SEGS_PER_PAGE * sizeof(struct briq_fmt_segment));
+    put_page(p, places->seg_page, BRIQ_REC_SEG_PAGE, index, 0, page);
+
+    briq_le64 pointer = briq_le64_of(
+        briq_tree_pointer(places->seg_page >> BRIQ_GRANULE_SHIFT, page, BRIQ_REC_SEG_PAGE, index));
+    get_page(p, places->seg_root, page);
+    memcpy(page + index * sizeof pointer, &pointer, sizeof pointer);
+    put_page(p, places->seg_root, BRIQ_REC_SEG_ROOT, 0, 0, page);
+    sb.seg_roots[0] =
+        briq_tree_pointer(places->seg_root >> BRIQ_GRANULE_SHIFT, page, BRIQ_REC_SEG_ROOT, 0);
+    briq_superblock_encode(&sb, page);
+    test_image_write(&p->image, BRIQ_SB_A_OFFSET, page, sizeof page);
+    test_image_write(&p->image, BRIQ_SB_B_OFFSET, page, sizeof page);
+}
+
+void test_patient_put_word(struct test_patient *p, const struct test_places *places, uint32_t block,
+                           briq_word word)
+{
+    uint8_t page[BRIQ_PAGE_BYTES];
+    uint64_t index = block / BRIQ_PAGE_WORDS, at = places->map_page[index];
+    struct briq_segment_entry entry =
+        test_patient_entry(p, places, (uint32_t)(at >> places->seg_shift));
+    briq_le64 raw = briq_le64_of(word);
+    get_page(p, at, page);
+    memcpy(page + block % BRIQ_PAGE_WORDS * sizeof raw, &raw, sizeof raw);
+    put_page(p, at, BRIQ_REC_MAP_PAGE, index, entry.segseq, page);
+}

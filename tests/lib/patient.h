@@ -15,6 +15,7 @@
 
 #include "common/base/prng.h"
 #include "common/store/store.h"
+#include "common/store/word.h"
 #include "tests/lib/corpus.h"
 #include "tests/lib/image.h"
 #include "tests/lib/temp_dir.h"
@@ -103,5 +104,21 @@ struct test_places {
 };
 
 void test_patient_places(const struct test_patient *p, struct test_places *ret);
+
+/* ---- damage with sound checksums: what only a faulty program writes ----------------------------
+ */
+
+/* The line of a segment in the segment table of the sound image. */
+struct briq_segment_entry test_patient_entry(const struct test_patient *p,
+                                             const struct test_places *places, uint32_t seg);
+
+/* Changes it, and all that stands above it. Other changes of the table and of superblocks are lost.
+ */
+void test_patient_put_entry(struct test_patient *p, const struct test_places *places, uint32_t seg,
+                            const struct briq_segment_entry *entry);
+
+/* Changes one word of the map. Other changes of its page are lost. */
+void test_patient_put_word(struct test_patient *p, const struct test_places *places, uint32_t block,
+                           briq_word word);
 
 #endif

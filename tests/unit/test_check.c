@@ -3,6 +3,7 @@
  * test_check.c - a check finds nothing in a sound volume, whatever it has lived through, and names
  * every kind of damage; it changes nothing. The dump shows every structure.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -12,17 +13,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/base/align.h"
-#include "common/store/codec.h"
 #include "common/store/superblock.h"
-#include "common/store/tree.h"
+#include "common/store/word.h"
+#include "tests/lib/child.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/patient.h"
 
-#define ROUNDS 6u
+#define ROUNDS          6u
+#define NONSENSE_ROUNDS 25u
 
 struct fixture {
     struct test_patient patient;
@@ -141,6 +144,30 @@ static void a_volume_that_was_not_closed_is_no_error(void **state)
         fail_msg("after a power cut: %s", findings->text);
     assert_int_equal(findings->lines, 1);
     assert_non_null(strstr(findings->text, "not closed cleanly"));
+}
+
+static void die_open(void *arg)
+{
+    const struct test_patient *p = arg;
+    struct briq_store *store = test_patient_store(p);
+    uint8_t bytes[BRIQ_BLOCK_BYTES];
+    memset(bytes, 'x', sizeof bytes);
+    bytes[0] = 'y';
+    for (uint64_t i = 0; i < 40; i++)
+        assert(briq_write(store, bytes, sizeof bytes, i * 31 * sizeof bytes, 0) == 0);
+    _exit(0);
+}
+
+/* What its windows hold is looked at where it is. */
+static void a_volume_whose_server_died_is_no_error(void **state)
+{
+    struct fixture *f = fixture_of(state);
+    assert_int_equal(test_in_child(die_open, &f->patient), 0);
+    const struct test_findings *findings = check(f, true);
+    if (test_findings_errors(findings) != 0)
+        fail_msg("after a process death: %s", findings->text);
+    assert_int_equal(findings->lines, 1);
+    assert_non_null(strstr(findings->text, "40 operations replayed (process death)"));
 }
 
 static void a_volume_in_use_is_refused(void **state)
@@ -279,75 +306,6 @@ static void damage_to_a_payload_is_named_by_its_block(void **state)
 /* ---- damage with sound checksums: what only a faulty program writes ----------------------------
  */
 
-struct volume_facts {
-    struct briq_superblock sb;
-    struct briq_segment_entry entry; /* of the segment in question */
-};
-
-static void load_facts(const struct fixture *f, struct volume_facts *ret, uint32_t seg)
-{
-    const uint8_t *bytes = f->patient.image.bytes;
-    const uint8_t *page = bytes + f->places.seg_page + BRIQ_EXTENT_HEADER_BYTES;
-    assert_int_equal(briq_superblock_decode(bytes, &ret->sb), BRIQ_SB_OK);
-    briq_segment_decode(page + seg % BRIQ_SEGS_PER_PAGE * sizeof(struct briq_fmt_segment),
-                        &ret->entry);
-}
-
-static void put_page(struct fixture *f, uint64_t at, enum briq_record_type type, uint64_t index,
-                     uint64_t segseq, const uint8_t *page)
-{
-    uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
-    struct briq_payload payload = {
-        .kind = BRIQ_PAYLOAD_EXTENT,
-        .codec = BRIQ_CODEC_RAW,
-        .len = BRIQ_PAGE_BYTES,
-        .granules = BRIQ_META_GRANULES,
-        .bytes = page,
-        .hash = briq_payload_hash(page, BRIQ_PAGE_BYTES),
-    };
-    briq_extent_write(extent, &payload, briq_meta_tag(type, index), segseq);
-    test_image_write(&f->patient.image, at, extent, sizeof extent);
-}
-
-static void get_page(const struct fixture *f, uint64_t at, uint8_t *page)
-{
-    memcpy(page, f->patient.image.bytes + at + BRIQ_EXTENT_HEADER_BYTES, BRIQ_PAGE_BYTES);
-}
-
-static void put_word(struct fixture *f, uint32_t block, briq_word word)
-{
-    struct volume_facts facts;
-    uint8_t page[BRIQ_PAGE_BYTES];
-    uint64_t index = block / BRIQ_PAGE_WORDS, at = f->places.map_page[index];
-    briq_le64 raw = briq_le64_of(word);
-    load_facts(f, &facts, (uint32_t)(at >> f->places.seg_shift));
-    get_page(f, at, page);
-    memcpy(page + block % BRIQ_PAGE_WORDS * sizeof raw, &raw, sizeof raw);
-    put_page(f, at, BRIQ_REC_MAP_PAGE, index, facts.entry.segseq, page);
-}
-
-/* Changes a line of the segment table, and all that stands above it. */
-static void put_entry(struct fixture *f, uint32_t seg, const struct briq_segment_entry *entry)
-{
-    struct volume_facts facts;
-    uint8_t page[BRIQ_PAGE_BYTES], raw_sb[BRIQ_SB_BYTES];
-    uint64_t index = seg / BRIQ_SEGS_PER_PAGE;
-    load_facts(f, &facts, seg);
-    get_page(f, f->places.seg_page, page);
-    briq_segment_encode(entry, page + seg % BRIQ_SEGS_PER_PAGE * sizeof(struct briq_fmt_segment));
-    put_page(f, f->places.seg_page, BRIQ_REC_SEG_PAGE, index, 0, page);
-    briq_le64 pointer = briq_le64_of(briq_tree_pointer(f->places.seg_page >> BRIQ_GRANULE_SHIFT,
-                                                       page, BRIQ_REC_SEG_PAGE, index));
-    get_page(f, f->places.seg_root, page);
-    memcpy(page + index * sizeof pointer, &pointer, sizeof pointer);
-    put_page(f, f->places.seg_root, BRIQ_REC_SEG_ROOT, 0, 0, page);
-    facts.sb.seg_roots[0] =
-        briq_tree_pointer(f->places.seg_root >> BRIQ_GRANULE_SHIFT, page, BRIQ_REC_SEG_ROOT, 0);
-    briq_superblock_encode(&facts.sb, raw_sb);
-    test_image_write(&f->patient.image, BRIQ_SB_A_OFFSET, raw_sb, sizeof raw_sb);
-    test_image_write(&f->patient.image, BRIQ_SB_B_OFFSET, raw_sb, sizeof raw_sb);
-}
-
 static void a_word_that_cannot_be_is_named(void **state)
 {
     struct fixture *f = fixture_of(state);
@@ -360,7 +318,7 @@ static void a_word_that_cannot_be_is_named(void **state)
         12345,
     };
     for (unsigned i = 0; i < BRIQ_COUNT_OF(words); i++) {
-        put_word(f, 600, words[i]);
+        test_patient_put_word(&f->patient, &f->places, 600, words[i]);
         expect_finding(f, false, "of block 600 cannot be", COUNTER(map_errors));
     }
 }
@@ -368,7 +326,7 @@ static void a_word_that_cannot_be_is_named(void **state)
 static void a_block_behind_the_end_is_named(void **state)
 {
     struct fixture *f = fixture_of(state);
-    put_word(f, TEST_PATIENT_BLOCKS + 3, BRIQ_WORD_ZERO);
+    test_patient_put_word(&f->patient, &f->places, TEST_PATIENT_BLOCKS + 3, BRIQ_WORD_ZERO);
     expect_finding(f, false, "behind the end of the volume", COUNTER(map_errors));
 }
 
@@ -380,10 +338,8 @@ static void two_blocks_at_one_place_are_named(void **state)
     uint32_t hole = 0;
     while (f->places.data[hole] != 0)
         hole++;
-    uint32_t seg = (uint32_t)(at >> f->places.seg_shift);
-    struct volume_facts facts;
-    load_facts(f, &facts, seg);
-    put_word(f, hole, briq_word_data(at >> BRIQ_GRANULE_SHIFT, 7));
+    test_patient_put_word(&f->patient, &f->places, hole,
+                          briq_word_data(at >> BRIQ_GRANULE_SHIFT, 7));
     const struct test_findings *findings = check(f, true);
     assert_true(findings->result.chunk_errors > 0);
     assert_true(findings->result.segment_errors > 0);
@@ -393,20 +349,18 @@ static void two_blocks_at_one_place_are_named(void **state)
 static void wrong_counts_are_named(void **state)
 {
     struct fixture *f = fixture_of(state);
-    struct volume_facts facts;
     uint32_t seg = (uint32_t)(f->places.data[some_block(f)] >> f->places.seg_shift);
     char says[64];
-    load_facts(f, &facts, seg);
-    assert_true(facts.entry.live > 0);
+    struct briq_segment_entry entry = test_patient_entry(&f->patient, &f->places, seg);
+    assert_true(entry.live > 0);
 
-    struct briq_segment_entry entry = facts.entry;
     entry.live -= 1;
-    put_entry(f, seg, &entry);
+    test_patient_put_entry(&f->patient, &f->places, seg, &entry);
     snprintf(says, sizeof says, "segment %" PRIu32 ": at the last checkpoint", seg);
     expect_finding(f, false, says, COUNTER(segment_errors));
 
-    entry = (struct briq_segment_entry){.segseq = facts.entry.segseq, .on_host = true};
-    put_entry(f, seg, &entry);
+    entry = (struct briq_segment_entry){.segseq = entry.segseq, .on_host = true};
+    test_patient_put_entry(&f->patient, &f->places, seg, &entry);
     snprintf(says, sizeof says, "segment %" PRIu32 " is free in the table", seg);
     expect_finding(f, false, says, COUNTER(segment_errors));
     assert_int_equal(f->findings.result.chunk_errors, 0);
@@ -433,18 +387,47 @@ static void wrong_figures_of_the_volume_are_named(void **state)
 static void a_bad_segment_is_named(void **state)
 {
     struct fixture *f = fixture_of(state);
-    struct volume_facts facts;
     uint32_t block = some_block(f);
     uint32_t seg = (uint32_t)(f->places.data[block] >> f->places.seg_shift);
-    load_facts(f, &facts, seg);
-    facts.entry.state = 2;
-    put_entry(f, seg, &facts.entry);
+    struct briq_segment_entry entry = test_patient_entry(&f->patient, &f->places, seg);
+    entry.state = 2;
+    test_patient_put_entry(&f->patient, &f->places, seg, &entry);
     expect_finding(f, false, "is marked bad, but all its data is sound", COUNTER(segment_errors));
-    put_entry(f, seg, &facts.entry);
+    test_patient_put_entry(&f->patient, &f->places, seg, &entry);
     test_image_flip(&f->patient.image, f->places.data[block] + 12, 1);
     expect_finding(f, false, "is marked bad: it holds data that cannot be read",
                    COUNTER(segment_errors));
     assert_int_equal(f->findings.result.payload_errors, 1);
+}
+
+/* Not only random bits: words and lines that could be, and are not. */
+static void nonsense_with_sound_checksums_ends_nothing(void **state)
+{
+    struct fixture *f = fixture_of(state);
+    struct briq_prng *prng = &f->patient.prng;
+    uint64_t granules = (uint64_t)f->places.seg_end << f->places.seg_shift >> BRIQ_GRANULE_SHIFT;
+    for (unsigned round = 0; round < NONSENSE_ROUNDS; round++) {
+        uint32_t seg = f->places.seg_first + (uint32_t)briq_prng_below(prng, 64);
+        uint32_t block = (uint32_t)briq_prng_below(prng, TEST_PATIENT_BLOCKS + 200);
+        struct briq_segment_entry entry = {
+            .segseq = briq_prng_next(prng) >> briq_prng_below(prng, 64),
+            .live = (uint32_t)briq_prng_next(prng) >> briq_prng_below(prng, 32),
+            .state = (uint8_t)briq_prng_below(prng, 4),
+            .kind = (uint8_t)briq_prng_below(prng, 5),
+            .on_host = round % 2 == 0,
+        };
+        test_patient_put_entry(&f->patient, &f->places, seg, &entry);
+        test_patient_put_word(&f->patient, &f->places, block,
+                              briq_word_data(briq_prng_below(prng, granules),
+                                             1 + (uint32_t)briq_prng_below(prng, 300)));
+        check(f, true);
+        assert_true(test_findings_errors(&f->findings) > 0);
+        test_patient_check(&f->patient, NULL, true, true, &f->findings);
+        assert_int_equal(f->findings.error, 0);
+        test_patient_check(&f->patient, NULL, true, false, &f->findings);
+        assert_int_equal(f->findings.result.map_errors + f->findings.result.superblock_errors, 0);
+        test_patient_restore(&f->patient);
+    }
 }
 
 /* ---- dump -------------------------------------------------------------------------------------
@@ -559,6 +542,7 @@ int main(int argc, char **argv)
         LARGE(it_stays_sound_through_its_life),
         SMALL(a_new_volume_is_sound),
         CUT(a_volume_that_was_not_closed_is_no_error),
+        SMALL(a_volume_whose_server_died_is_no_error),
         SMALL(a_volume_in_use_is_refused),
         cmocka_unit_test(a_volume_in_memory_is_refused),
         SMALL(damage_to_a_superblock_is_named),
@@ -573,6 +557,7 @@ int main(int argc, char **argv)
         SMALL(wrong_counts_are_named),
         SMALL(wrong_figures_of_the_volume_are_named),
         SMALL(a_bad_segment_is_named),
+        SMALL(nonsense_with_sound_checksums_ends_nothing),
         LARGE(the_dump_shows_every_structure),
         SMALL(the_dump_can_be_limited),
         SMALL(the_dump_goes_on_behind_damage),

@@ -40,8 +40,7 @@ static int set_up(void **state, unsigned segment_shift, enum test_patient_state 
 {
     struct fixture *f = calloc(1, sizeof *f);
     test_patient_open(&f->patient, test_seed("build/tests/unit/test_repair"), segment_shift, how);
-    if (how == TEST_PATIENT_CLEAN)
-        test_patient_places(&f->patient, &f->places);
+    test_patient_places(&f->patient, &f->places);
     *state = f;
     return 0;
 }
@@ -531,6 +530,7 @@ int main(int argc, char **argv)
         SMALL(losses_of_the_medium_are_given_up_and_told),
         SMALL(what_could_be_read_before_can_be_read_after),
         LARGE(what_could_be_read_before_can_be_read_after),
+        CUT(what_could_be_read_before_can_be_read_after),
         SMALL(a_repair_may_lose_its_power),
     };
     if (argc > 1)
