@@ -42,7 +42,7 @@ struct briq_ctx_counts {
     briq_counter compressed_blocks, incompressible_blocks, compressed_bytes;
     briq_counter device_reads, device_read_bytes, device_writes, device_flushes, window_reads;
     briq_counter payload_errors, metadata_errors;
-    briq_counter enospc, waits_space, waits_window, waits_buffer, throttled_ns;
+    briq_counter enospc, waits_space, waits_window, waits_buffer;
 };
 
 /* What a thread needs to step operations. */

@@ -337,7 +337,9 @@ static void refill(struct briq_store *store)
     if (briq_space_in_grace(space) == 0)
         atomic_store(&store->maintain.watch_readers, false);
     uint32_t want = ready_wanted(store);
-    if (atomic_load(&space->ready_count) < want && briq_space_prepare(space, want) == -ENOSPC)
+    bool was_full = space->host_full;
+    if (atomic_load(&space->ready_count) < want && briq_space_prepare(space, want) == -ENOSPC &&
+        !was_full)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: the host is out of space; going on with what the volume has",
                       store->name);

@@ -321,7 +321,7 @@ struct briq_stats {
     uint64_t gc_segments, gc_moved_blocks, gc_moved_bytes;
     uint64_t checkpoints, checkpoint_ns_last, checkpoint_ns_max, checkpoint_pages;
     uint64_t payload_errors, metadata_errors;
-    uint64_t enospc, waits_space, waits_window, waits_buffer, throttled_ns;
+    uint64_t enospc, waits_space, waits_window, waits_buffer;
     /* what the last open found */
     uint64_t recovered_records, recovered_from_windows, discarded_records;
     uint64_t open_ns;
