@@ -274,6 +274,7 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
     atomic_store(&store->maintain.meta_granules, sb->meta_granules);
     atomic_store(&store->journal.seq, sb->checkpoint_seq);
     atomic_store(&store->journal.durable_seq, sb->checkpoint_seq);
+    atomic_store(&store->maintain.checkpoint_seq, sb->checkpoint_seq);
     return 0;
 }
 
@@ -639,15 +640,22 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     uint64_t seg_end = 0;
     if (store->opened_read_only)
         return briq_error_set(err, -EROFS, "%s: is open read-only", store->name);
-    int r = check_growth(store, new_size_bytes, &seg_end, err);
-    if (r < 0)
-        return r;
     pthread_mutex_lock(&store->maintain.lock);
+    int r = check_growth(store, new_size_bytes, &seg_end, err);
+    if (r < 0) {
+        pthread_mutex_unlock(&store->maintain.lock);
+        return r;
+    }
+    /* First durable, then visible: what is written behind the old end must find the new one again.
+     */
+    uint64_t old = store->sb.logical_bytes;
     briq_space_grow(&store->space, (uint32_t)seg_end);
-    uint64_t old = atomic_exchange(&store->logical_bytes, new_size_bytes);
+    store->sb.logical_bytes = new_size_bytes;
     r = store->in_memory ? 0 : briq_checkpoint(store, false);
     if (r < 0)
-        atomic_store(&store->logical_bytes, old);
+        store->sb.logical_bytes = old;
+    else
+        atomic_store(&store->logical_bytes, new_size_bytes);
     pthread_mutex_unlock(&store->maintain.lock);
     return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
                  : 0;
