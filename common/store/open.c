@@ -20,7 +20,9 @@
 #define WINDOWS_DEFAULT     64u
 #define CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define DEFAULT_WINDOWS_DIR "/dev/shm"
-/* A memory volume may grow to this multiple of the size it was made with. */
+/* While it is open a volume may grow to this multiple of the size it was opened with: so much
+ * address space is reserved. A memory volume also reserves what it would store. */
+#define GROWTH        1024u
 #define MEMORY_GROWTH 4u
 
 /* ---- options -----------------------------------------------------------------------------------
@@ -250,13 +252,14 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
         .seg_first = sb->seg_first,
         .seg_end = sb->seg_end,
     };
-    g.seg_max = (uint32_t)briq_min_u64(
-        briq_max_u64(briq_geometry_seg_end(BRIQ_VOLUME_BYTES_MAX, &g), g.seg_end),
-        (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE);
+    uint64_t size_max = briq_min_u64(sb->logical_bytes * GROWTH, BRIQ_VOLUME_BYTES_MAX);
+    g.seg_max =
+        (uint32_t)briq_min_u64(briq_max_u64(briq_geometry_seg_end(size_max, &g), g.seg_end),
+                               (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE);
     store->align = store->dev->align_bytes > 1 ? 4096 : 1;
     store->accel = store->options.accel != 0 ? store->options.accel : sb->accel;
     atomic_store(&store->logical_bytes, sb->logical_bytes);
-    int r = init_parts(store, &g, BRIQ_VOLUME_BYTES_MAX);
+    int r = init_parts(store, &g, size_max);
     if (r == 0 && store->options.direct && store->options.cache_bytes != UINT64_MAX)
         r = briq_cache_open(store->options.cache_bytes == 0 ? CACHE_BYTES_DEFAULT
                                                             : store->options.cache_bytes,
@@ -625,8 +628,14 @@ static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_
     *ret_seg_end = briq_max_u64(store->space.seg_end, briq_geometry_seg_end(bytes, &g));
     if (store->sb.limit_bytes != 0 || store->space.keep_all)
         *ret_seg_end = store->space.seg_end; /* thin: the space stays what it is */
-    if (*ret_seg_end > store->space.seg_max ||
-        bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
+    if (bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
+        return briq_error_set(err, -ENOTSUP,
+                              "%s: cannot grow to %s in one step: an open volume grows %u-fold at "
+                              "most%s",
+                              store->name, briq_size_format(bytes, text),
+                              store->in_memory ? MEMORY_GROWTH : GROWTH,
+                              store->in_memory ? "" : "; open it again to go on");
+    if (*ret_seg_end > store->space.seg_max)
         return briq_error_set(
             err, -ENOTSUP,
             "%s: cannot grow to %s: it was made for small volumes; make a new one "
