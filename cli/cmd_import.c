@@ -74,7 +74,9 @@ static int make_volume(struct import_job *job, uint64_t size, bool grows, struct
         .force = a->force,
         .segment_shift = grows ? GROWING_SEGMENT_SHIFT : 0,
     };
-    struct briq_open_options open = {.direct = a->direct, .log = briq_warnings_errors_only()};
+    struct briq_open_options open = {.direct = a->direct,
+                                     .growth_bytes = grows ? BRIQ_VOLUME_BYTES_MAX : 0,
+                                     .log = briq_warnings_errors_only()};
     int r = briq_store_create(a->volume, &create, err);
     if (r < 0)
         return r;

@@ -28,7 +28,8 @@ static int new_size(const char *text, uint64_t size, uint64_t *ret, struct briq_
 
 static int resize(const struct resize_args *a, struct briq_error *err)
 {
-    struct briq_open_options options = {.log = briq_warnings_log()};
+    struct briq_open_options options = {.growth_bytes = BRIQ_VOLUME_BYTES_MAX,
+                                        .log = briq_warnings_log()};
     struct briq_store *store = NULL;
     uint64_t size = 0;
     int r = briq_volume_check_name(a->volume, err);

@@ -62,7 +62,6 @@ static void cut(struct briq_store *store, struct briq_superblock *sb)
     for (uint32_t i = 0; i < store->journal.user_count; i++)
         cut_stream(store, i, sb);
     cut_stream(store, BRIQ_HEAD_GC, sb);
-    sb->logical_bytes = atomic_load(&store->logical_bytes);
     sb->seg_end = store->space.seg_end;
     sum_counts(store, sb);
     briq_map_cut(&store->map);
@@ -181,7 +180,7 @@ static int commit(struct briq_store *store, struct briq_superblock *sb, bool cle
 {
     sb->generation++;
     sb->clean = clean;
-    sb->segseq = store->space.segseq;
+    sb->segseq = briq_space_last_segseq(&store->space);
     sb->heads[BRIQ_HEAD_META] = briq_journal_head(briq_journal_meta(&store->journal));
     sb->meta_granules = atomic_load(&store->maintain.meta_granules);
     if (clean)
@@ -189,8 +188,10 @@ static int commit(struct briq_store *store, struct briq_superblock *sb, bool cle
     int r = briq_superblock_write(store->dev, sb, &store->sb_slot);
     if (r == 0 && clean)
         r = briq_device_flush(store->dev);
-    if (r == 0)
+    if (r == 0) {
         store->sb = *sb;
+        atomic_store(&store->maintain.checkpoint_seq, sb->checkpoint_seq);
+    }
     return r;
 }
 

@@ -69,11 +69,12 @@ struct briq_maintain {
     uint64_t checkpoint_ns;       /* when the last checkpoint ended */
     uint64_t checkpoint_bytes;    /* user log bytes, records and last operation it covered */
     uint64_t checkpoint_records;
-    uint64_t attempts;              /* units of work for space since somebody got some */
-    uint32_t attempts_takes;        /* space.user_takes at the last of them */
-    bool moved_since_checkpoint;    /* garbage collection has made something dirty or pending */
-    _Atomic bool stop_soon;         /* the thread ends after the unit in hand */
-    _Atomic uint64_t meta_granules; /* live metadata */
+    uint64_t attempts;               /* units of work for space since somebody got some */
+    uint32_t attempts_takes;         /* space.user_takes at the last of them */
+    bool moved_since_checkpoint;     /* garbage collection has made something dirty or pending */
+    _Atomic bool stop_soon;          /* the thread ends after the unit in hand */
+    _Atomic uint64_t checkpoint_seq; /* copy of sb.checkpoint_seq for anybody to read */
+    _Atomic uint64_t meta_granules;  /* live metadata */
     briq_counter gc_segments, gc_moved_blocks, gc_moved_bytes;
     briq_counter checkpoints, checkpoint_ns_last, checkpoint_ns_max, checkpoint_pages;
     briq_counter metadata_errors, payload_errors;

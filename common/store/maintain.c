@@ -317,7 +317,8 @@ static int make_space(struct briq_store *store)
     if (has_tried_all(store))
         return declare_full(store);
     bool room = atomic_load(&space->ready_count) > briq_store_floor(store, BRIQ_CLASS_GC);
-    int r = room ? collect_one(store, worth_collecting(store, 97)) : 0;
+    /* What is wholly dead needs no segment to move to. */
+    int r = collect_one(store, room ? worth_collecting(store, 97) : 1);
     if (r != 0)
         return r;
     if (checkpoint_would_help(store))

@@ -235,11 +235,12 @@ static void count_reads(struct briq_ctx *ctx, const struct briq_op *op)
 static enum briq_step page_loaded(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_op_state *st = briq_op_state(op);
-    struct briq_iobuf *buf = st->buf;
+    uint32_t at = st->buf->items[0].off;
+    uint64_t granule = (op->io[0].off + at) >> BRIQ_GRANULE_SHIFT;
     int r = briq_op_io_result(op);
     op->io_count = 0;
     if (r == 0)
-        r = briq_tree_install_page(ctx->store, st->page, buf->mem + buf->items[0].off);
+        r = briq_tree_install_page(ctx->store, st->page, granule, st->buf->mem + at);
     briq_op_put_buf(ctx, op);
     if (r == 0)
         return briq_op_next(op, st->resume);

@@ -20,7 +20,9 @@
 #define WINDOWS_DEFAULT     64u
 #define CACHE_BYTES_DEFAULT (UINT64_C(128) << 20)
 #define DEFAULT_WINDOWS_DIR "/dev/shm"
-/* A memory volume may grow to this multiple of the size it was made with. */
+/* While it is open a volume may grow to this multiple of the size it was opened with: so much
+ * address space is reserved. A memory volume also reserves what it would store. */
+#define GROWTH        1024u
 #define MEMORY_GROWTH 4u
 
 /* ---- options -----------------------------------------------------------------------------------
@@ -125,6 +127,14 @@ static int start_maintenance(struct briq_store *store)
 /* ---- memory volumes -----------------------------------------------------------------------------
  */
 
+/* What address space is reserved for. */
+static uint64_t growth_max(const struct briq_store *store, uint64_t size, uint64_t factor)
+{
+    uint64_t wanted = store->options.growth_bytes;
+    uint64_t max = wanted != 0 ? briq_max_u64(wanted, size) : size * factor;
+    return briq_min_u64(max, BRIQ_VOLUME_BYTES_MAX);
+}
+
 /* "SIZE[,limit=SIZE]" */
 static int parse_memory(const char *name, const char *text, uint64_t *ret_size, uint64_t *ret_limit,
                         struct briq_error *err)
@@ -153,7 +163,7 @@ static int open_memory(struct briq_store *store, const char *text, struct briq_e
         r = briq_geometry_choose(store->name, size, limit, 0, 0, true, &g, err);
     if (r < 0)
         return r;
-    uint64_t size_max = briq_min_u64(size * MEMORY_GROWTH, BRIQ_VOLUME_BYTES_MAX);
+    uint64_t size_max = growth_max(store, size, MEMORY_GROWTH);
     g.seg_max = (uint32_t)briq_max_u64(briq_geometry_seg_end(size_max, &g), g.seg_end);
     r = briq_memory_open((uint64_t)g.seg_max << g.seg_shift, err, &store->dev);
     if (r < 0)
@@ -250,13 +260,14 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
         .seg_first = sb->seg_first,
         .seg_end = sb->seg_end,
     };
-    g.seg_max = (uint32_t)briq_min_u64(
-        briq_max_u64(briq_geometry_seg_end(BRIQ_VOLUME_BYTES_MAX, &g), g.seg_end),
-        (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE);
+    uint64_t size_max = growth_max(store, sb->logical_bytes, GROWTH);
+    g.seg_max =
+        (uint32_t)briq_min_u64(briq_max_u64(briq_geometry_seg_end(size_max, &g), g.seg_end),
+                               (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE);
     store->align = store->dev->align_bytes > 1 ? 4096 : 1;
     store->accel = store->options.accel != 0 ? store->options.accel : sb->accel;
     atomic_store(&store->logical_bytes, sb->logical_bytes);
-    int r = init_parts(store, &g, BRIQ_VOLUME_BYTES_MAX);
+    int r = init_parts(store, &g, size_max);
     if (r == 0 && store->options.direct && store->options.cache_bytes != UINT64_MAX)
         r = briq_cache_open(store->options.cache_bytes == 0 ? CACHE_BYTES_DEFAULT
                                                             : store->options.cache_bytes,
@@ -274,6 +285,7 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
     atomic_store(&store->maintain.meta_granules, sb->meta_granules);
     atomic_store(&store->journal.seq, sb->checkpoint_seq);
     atomic_store(&store->journal.durable_seq, sb->checkpoint_seq);
+    atomic_store(&store->maintain.checkpoint_seq, sb->checkpoint_seq);
     return 0;
 }
 
@@ -624,8 +636,12 @@ static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_
     *ret_seg_end = briq_max_u64(store->space.seg_end, briq_geometry_seg_end(bytes, &g));
     if (store->sb.limit_bytes != 0 || store->space.keep_all)
         *ret_seg_end = store->space.seg_end; /* thin: the space stays what it is */
-    if (*ret_seg_end > store->space.seg_max ||
-        bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
+    if (bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
+        return briq_error_set(err, -ENOTSUP,
+                              "%s: cannot grow to %s while it is open: it was opened to grow no "
+                              "further",
+                              store->name, briq_size_format(bytes, text));
+    if (*ret_seg_end > store->space.seg_max)
         return briq_error_set(
             err, -ENOTSUP,
             "%s: cannot grow to %s: it was made for small volumes; make a new one "
@@ -639,15 +655,22 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     uint64_t seg_end = 0;
     if (store->opened_read_only)
         return briq_error_set(err, -EROFS, "%s: is open read-only", store->name);
-    int r = check_growth(store, new_size_bytes, &seg_end, err);
-    if (r < 0)
-        return r;
     pthread_mutex_lock(&store->maintain.lock);
+    int r = check_growth(store, new_size_bytes, &seg_end, err);
+    if (r < 0) {
+        pthread_mutex_unlock(&store->maintain.lock);
+        return r;
+    }
+    /* First durable, then visible: what is written behind the old end must find the new one again.
+     */
+    uint64_t old = store->sb.logical_bytes;
     briq_space_grow(&store->space, (uint32_t)seg_end);
-    uint64_t old = atomic_exchange(&store->logical_bytes, new_size_bytes);
+    store->sb.logical_bytes = new_size_bytes;
     r = store->in_memory ? 0 : briq_checkpoint(store, false);
     if (r < 0)
-        atomic_store(&store->logical_bytes, old);
+        store->sb.logical_bytes = old;
+    else
+        atomic_store(&store->logical_bytes, new_size_bytes);
     pthread_mutex_unlock(&store->maintain.lock);
     return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
                  : 0;

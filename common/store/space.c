@@ -287,6 +287,14 @@ uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch)
     return freed;
 }
 
+uint64_t briq_space_last_segseq(struct briq_space *space)
+{
+    pthread_mutex_lock(&space->lock);
+    uint64_t segseq = space->segseq;
+    pthread_mutex_unlock(&space->lock);
+    return segseq;
+}
+
 uint32_t briq_space_in_grace(struct briq_space *space)
 {
     pthread_mutex_lock(&space->lock);

@@ -182,6 +182,9 @@ void briq_space_release(struct briq_space *space, struct briq_epoch *epoch);
 /* GRACE -> READY for all that no reader can see any more. Returns how many. */
 uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch);
 
+/* The highest use number given out. */
+uint64_t briq_space_last_segseq(struct briq_space *space);
+
 /* How many segments only wait for readers to leave. */
 uint32_t briq_space_in_grace(struct briq_space *space);
 

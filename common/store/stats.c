@@ -138,7 +138,7 @@ void briq_store_stats(struct briq_store *store, struct briq_stats *ret)
     add_space(store, ret);
     add_maintenance(store, ret);
     ret->raw_blocks = ret->incompressible_blocks;
-    ret->checkpoint_sequence = store->sb.checkpoint_seq;
+    ret->checkpoint_sequence = atomic_load(&store->maintain.checkpoint_seq);
     ret->latched_error = atomic_load(&store->latched);
     if (briq_device_allocated(store->dev, &ret->host_bytes) < 0)
         ret->host_bytes = 0;

@@ -77,6 +77,7 @@ struct briq_open_options {
     unsigned accel;          /* LZ4 acceleration of this opening, 1 .. 64; 0: the volume's own */
     unsigned streams;        /* concurrent append points, 1 .. 8; 0: the number of processors */
     unsigned windows;        /* 256 KiB append buffers, at least 2 * streams + 4; 0: 64 */
+    uint64_t growth_bytes;   /* size it may be grown to while open; 0: 1024 times its size */
     bool no_windows_file;    /* keep windows in private memory and write before acknowledging */
     const char *windows_dir; /* a tmpfs for the append windows; NULL: /dev/shm */
     struct briq_log log;     /* rare lines that have no caller to tell; may be zeroed */

@@ -97,10 +97,13 @@ static int read_tree_page(struct briq_store *store, enum briq_record_type type, 
     return r;
 }
 
-int briq_tree_install_page(struct briq_store *store, uint64_t page, const uint8_t *extent)
+int briq_tree_install_page(struct briq_store *store, uint64_t page, uint64_t granule,
+                           const uint8_t *extent)
 {
     briq_le64 image[BRIQ_PAGE_WORDS];
-    uint64_t granule = briq_map_page_granule(&store->map, page);
+    /* Others may have loaded it, changed it, and a checkpoint stored it elsewhere since. */
+    if (briq_map_page_ready(&store->map, page))
+        return 0;
     int r = briq_extent_read(extent, BRIQ_META_GRANULES, briq_meta_tag(BRIQ_REC_MAP_PAGE, page),
                              segseq_for(store, BRIQ_REC_MAP_PAGE, granule), (uint8_t *)image);
     if (r < 0)

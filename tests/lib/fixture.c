@@ -22,6 +22,15 @@ uint64_t test_seed(const char *program)
     return seed;
 }
 
+unsigned test_repeats(unsigned count)
+{
+#if defined(__SANITIZE_THREAD__)
+    return (count + 7) / 8;
+#else
+    return count;
+#endif
+}
+
 static void need(int r, const char *what, const char *path, const struct briq_error *err)
 {
     if (r == 0)

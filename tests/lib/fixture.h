@@ -16,6 +16,10 @@
  */
 uint64_t test_seed(const char *program);
 
+/* How often to do what `count` times would show well: less where the thread sanitizer makes opening
+ * a volume a hundred times slower. */
+unsigned test_repeats(unsigned count);
+
 /* A volume in the file `path`. */
 void test_volume_create(const char *path, const struct briq_create_options *options);
 

@@ -164,7 +164,8 @@ static void live_once(struct life *life, unsigned cuts)
 static unsigned lives_wanted(void)
 {
     const char *text = getenv("BRIQ_TEST_LIVES");
-    return text != NULL && text[0] != '\0' ? (unsigned)strtoul(text, NULL, 0) : LIVES_DEFAULT;
+    return text != NULL && text[0] != '\0' ? (unsigned)strtoul(text, NULL, 0)
+                                           : test_repeats(LIVES_DEFAULT);
 }
 
 static void every_cut_leaves_a_prefix_with_all_that_was_flushed(void **state)

@@ -215,7 +215,7 @@ static void die_and_find_everything(bool started)
     uint64_t recovered = 0;
     set_up(&scene, test_seed("build/tests/unit/test_process_death"));
     scene.started = started;
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < test_repeats(ROUNDS); round++) {
         run_and_kill(&scene, run_threads);
         struct briq_store *store = open_volume(&scene);
         struct briq_stats stats;
@@ -250,7 +250,7 @@ static void die_and_find_a_prefix(bool started)
     uint64_t lost = 0;
     set_up(&scene, test_seed("build/tests/unit/test_process_death"));
     scene.started = started;
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < test_repeats(ROUNDS); round++) {
         uint64_t n;
         run_and_kill(&scene, run_one_writer);
         assert_true(test_dir_empty(&scene.windows) > 0);
@@ -286,7 +286,7 @@ static void one_writer_loses_nothing(void **state)
     (void)state;
     struct scene scene;
     set_up(&scene, test_seed("build/tests/unit/test_process_death"));
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < test_repeats(ROUNDS); round++) {
         uint64_t n;
         run_and_kill(&scene, run_one_writer);
         struct briq_store *store = open_volume(&scene);

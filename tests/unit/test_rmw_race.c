@@ -58,7 +58,7 @@ static void *write_all(void *opaque)
 {
     struct writer *w = opaque;
     pthread_barrier_wait(w->barrier);
-    for (unsigned i = 0; i < ROUNDS; i++)
+    for (unsigned i = 0; i < test_repeats(ROUNDS); i++)
         write_piece(w);
     return NULL;
 }
