@@ -4,7 +4,8 @@
  *
  * Reading order: format.h, word.h (what there is) - map.h, space.h, window.h, journal.h (the parts
  * that hold state) - put.c (the one place where a change happens) - op.h and op_*.c (requests) -
- * flush.c, checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.c, dump.c.
+ * flush.c, checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.h, check*.c,
+ * rebuild.c, repair.c, dump.c.
  *
  * Locks, outer to inner:
  *   maintain.lock > streams by rising id > map stripe > leaves (space, windows, iobufs, waitq,
