@@ -129,10 +129,9 @@ static uint64_t *read_numbers(const struct test_ledger *ledger, struct briq_stor
         found[block] = r == 0 ? test_ledger_number(bytes, block) : FOUND_NOTHING;
         if (found[block] != FOUND_NOTHING)
             continue;
-        if (r != 0)
-            fprintf(stderr, "block %" PRIu32 ": read failed: %s\n", block, strerror(-r));
-        else
-            fprintf(stderr, "block %" PRIu32 " holds bytes that nobody wrote there\n", block);
+        if (!ledger->quiet)
+            fprintf(stderr, "block %" PRIu32 " %s\n", block,
+                    r != 0 ? strerror(-r) : "holds bytes that nobody wrote there");
         free(found);
         return NULL;
     }
@@ -208,7 +207,7 @@ bool test_ledger_check(const struct test_ledger *ledger, struct briq_store *stor
     if (found == NULL)
         return false;
     bool well = find_prefix(ledger, found, floor, ret_n);
-    if (!well)
+    if (!well && !ledger->quiet)
         explain(ledger, found, floor);
     free(found);
     return well;

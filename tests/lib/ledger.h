@@ -40,6 +40,7 @@ struct test_ledger {
     atomic_ullong issued;  /* the last operation that began */
     atomic_ullong acked;   /* the last that was answered */
     atomic_ullong flushed; /* the last that an acknowledged flush or FUA covers */
+    bool quiet;            /* what is wrong is expected, and not printed */
     size_t bytes;          /* of the mapping */
 };
 

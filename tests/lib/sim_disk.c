@@ -28,6 +28,7 @@ struct test_disk {
     uint64_t generation;           /* handles of earlier ones are dead */
     uint64_t cut_after;
     bool cut;
+    bool lies; /* a flush does nothing */
     struct test_disk_fates fates;
 };
 
@@ -138,7 +139,7 @@ static int disk_flush(struct briq_device *dev)
     int r = enter(dev, &disk, true);
     if (r != 0)
         return r;
-    if (!disk->cut) {
+    if (!disk->cut && !disk->lies) {
         for (struct pending *pending; (pending = take_pending(disk)) != NULL;) {
             apply(disk, pending);
             free_pending(pending);
@@ -254,6 +255,11 @@ void test_disk_cut_after(struct test_disk *disk, uint64_t requests)
     pthread_mutex_lock(&disk->mutex);
     disk->cut_after = requests;
     pthread_mutex_unlock(&disk->mutex);
+}
+
+void test_disk_lie(struct test_disk *disk)
+{
+    disk->lies = true;
 }
 
 bool test_disk_is_cut(const struct test_disk *disk)

@@ -43,6 +43,9 @@ struct briq_device *test_disk_handle(struct test_disk *disk);
 /* The power goes at the `requests`-th write, flush or discard from now; 0: not by itself. */
 void test_disk_cut_after(struct test_disk *disk, uint64_t requests);
 
+/* From now on flushes are acknowledged and do nothing: a test of the tests. */
+void test_disk_lie(struct test_disk *disk);
+
 /* Whether the power is gone. */
 bool test_disk_is_cut(const struct test_disk *disk);
 
