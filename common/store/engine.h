@@ -157,6 +157,9 @@ uint32_t briq_store_floor(struct briq_store *store, enum briq_seg_class class);
 uint64_t briq_store_live_max(struct briq_store *store);
 uint64_t briq_store_live(struct briq_store *store);
 
+/* Looks whether live data has reached its limit, and sets or clears `tight`. Thread: any. */
+void briq_store_update_tight(struct briq_store *store);
+
 /* Frees all contexts. Thread: close. */
 void briq_ctxs_fini(struct briq_store *store);
 

@@ -154,10 +154,12 @@ uint64_t briq_store_live(struct briq_store *store)
 uint64_t briq_store_live_max(struct briq_store *store)
 {
     uint32_t total = store->space.seg_end - store->space.seg_first;
-    uint32_t streams = store->journal.user_count;
-    uint32_t kept = briq_store_floor(store, BRIQ_CLASS_USER) + 2 * streams + 2;
+    uint32_t users = store->journal.user_count;
+    /* The floor of a volume at rest: a limit that moved with the dirty pages would refuse today
+     * what it took yesterday. Then what the streams have open, and their next. */
+    uint32_t kept = 1 + users + 2 * users + 2;
     if (!store->in_memory)
-        kept += META_SEGMENTS;
+        kept += 3 * CHECKPOINT_SEGMENTS_MIN + 1 + 2 * users + META_SEGMENTS;
     if (total <= kept)
         return 0;
     /* The rest may be filled to 92 %: chunk headers take 2 or 3, and collection needs some garbage
@@ -182,7 +184,7 @@ static uint32_t ready_wanted(struct briq_store *store)
     return briq_store_floor(store, BRIQ_CLASS_USER) + store->journal.user_count + 2;
 }
 
-static void update_tight(struct briq_store *store)
+void briq_store_update_tight(struct briq_store *store)
 {
     bool tight = briq_store_live(store) >= briq_store_live_max(store);
     if (tight != atomic_load_explicit(&store->tight, memory_order_relaxed))
@@ -283,7 +285,7 @@ static void wake_waiting(struct briq_store *store)
 
 static int declare_full(struct briq_store *store)
 {
-    update_tight(store);
+    briq_store_update_tight(store);
     atomic_fetch_add(&store->maintain.full_rounds, 1);
     store->maintain.attempts = 0;
     wake_waiting(store);
@@ -374,7 +376,7 @@ static int one_unit(struct briq_store *store)
         return atomic_load(&store->latched);
     }
     refill(store);
-    update_tight(store);
+    briq_store_update_tight(store);
     if (atomic_load(&store->maintain.want_space))
         return make_space(store);
     if (checkpoint_is_due(store))

@@ -57,6 +57,7 @@ static int make_room(struct briq_store *store, struct briq_stream *stream, uint3
     if (r < 0 && need == BRIQ_NEED_SEGMENT) {
         r = briq_journal_room(&store->journal, stream, granules, briq_store_floor(store, class),
                               room, &need);
+        briq_store_update_tight(store);
         briq_maintain_kick(store); /* the stock of ready segments shrank, or is empty */
     }
     if (r < 0)
