@@ -41,6 +41,12 @@ static int fetch_data(struct briq_ctx *ctx, uint64_t block, briq_word word, uint
     const uint8_t *extent = briq_windows_find(&store->windows, where);
     if (extent == NULL)
         return -EAGAIN;
+    /* No writer lets an extent cross the end of a window; a word from the medium may say anything.
+     */
+    uint32_t window_bytes = store->windows.window_bytes;
+    if (BRIQ_UNLIKELY(where % window_bytes + briq_word_granules(word) * BRIQ_GRANULE_BYTES >
+                      window_bytes))
+        return -EBADMSG;
     briq_counter_add(&ctx->counts.window_reads, 1);
     return briq_block_decode(ctx, block, word, extent, dst);
 }
