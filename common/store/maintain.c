@@ -113,9 +113,15 @@ void briq_maintain_wait(struct briq_store *store, uint64_t ticket)
 /* ---- limits
  * -------------------------------------------------------------------------------------- */
 
+static uint32_t checkpoint_segments(struct briq_store *store)
+{
+    return (uint32_t)briq_div_up(briq_checkpoint_bytes(store), briq_space_seg_bytes(&store->space));
+}
+
 /*
  * What must stay free, from the most needed up:
- *   a checkpoint            the segments it fills
+ *   a checkpoint            the segments it fills, and the next one: only that gives back what the
+ *                           first one replaced
  *   garbage collection      one to move to, beyond that
  *   recovery after a crash  a checkpoint, then two segments for each user stream, then collection
  *   trims                   may go down to there, for they lead to free space
@@ -128,9 +134,7 @@ uint32_t briq_store_floor(struct briq_store *store, enum briq_seg_class class)
     if (class == BRIQ_CLASS_META)
         return 0;
     if (!store->in_memory) {
-        checkpoint = (uint32_t)briq_div_up(briq_checkpoint_bytes(store),
-                                           briq_space_seg_bytes(&store->space)) +
-                     1;
+        checkpoint = 2 * checkpoint_segments(store) + 1;
         recovery = CHECKPOINT_SEGMENTS_MIN + 2 * users;
     }
     if (class == BRIQ_CLASS_GC)
@@ -217,15 +221,6 @@ static bool idle_checkpoint_is_due(struct briq_store *store)
            (user_log(store, true) > 0 || atomic_load(&store->space.pending_count) > 0);
 }
 
-static int do_checkpoint(struct briq_store *store)
-{
-    store->maintain.checkpoint_bytes += user_log(store, false);
-    store->maintain.checkpoint_records += user_log(store, true);
-    store->maintain.moved_since_checkpoint = false;
-    int r = briq_checkpoint(store, false);
-    return r < 0 ? r : 1;
-}
-
 /* The worst garbage a full segment may hold and still be worth moving. */
 static uint32_t worth_collecting(const struct briq_store *store, unsigned percent)
 {
@@ -262,6 +257,19 @@ static int collect_one(struct briq_store *store, uint32_t max_live)
     store->maintain.moved_since_checkpoint = true;
     int r = briq_gc_segment(store, seg);
     return r == 0 ? 1 : r == -EAGAIN ? 0 : r;
+}
+
+static int do_checkpoint(struct briq_store *store)
+{
+    store->maintain.checkpoint_bytes += user_log(store, false);
+    store->maintain.checkpoint_records += user_log(store, true);
+    /* Old metadata that is garbage by now comes back with this checkpoint. */
+    while (atomic_load(&store->space.dead_count) > 0)
+        if (collect_one(store, 1) <= 0)
+            break;
+    store->maintain.moved_since_checkpoint = false;
+    int r = briq_checkpoint(store, false);
+    return r < 0 ? r : 1;
 }
 
 /* ---- somebody waits for space
@@ -503,15 +511,13 @@ static int compact_one(struct briq_store *store)
 
 static int compact_finish(struct briq_store *store)
 {
-    /* The second one frees the metadata that the first one replaced. */
-    for (unsigned i = 0; i < 2 && !store->in_memory; i++) {
-        int r = do_checkpoint(store);
-        while (r > 0)
-            r = collect_one(store, 1);
-        if (r < 0)
-            return r;
+    /* The second and third free the metadata that the one before replaced. */
+    int r = 0;
+    for (unsigned i = 0; i < 3 && !store->in_memory && r >= 0; i++) {
+        refill(store);
+        if (atomic_load(&store->space.ready_count) > checkpoint_segments(store))
+            r = do_checkpoint(store);
     }
-    int r = store->in_memory ? 1 : do_checkpoint(store);
     briq_space_reclaim(&store->space, &store->epoch);
     briq_space_give_back(&store->space, ready_wanted(store));
     return r < 0 ? r : 0;

@@ -99,9 +99,11 @@ void briq_space_tree_add(struct briq_space *space, uint64_t granule, uint32_t gr
 
 void briq_space_tree_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
-    uint32_t before =
-        atomic_fetch_sub(&space->tree_live[briq_space_seg_of(space, granule)], granules);
+    uint32_t seg = briq_space_seg_of(space, granule);
+    uint32_t before = atomic_fetch_sub(&space->tree_live[seg], granules);
     BRIQ_ASSERT(before >= granules);
+    if (briq_space_live(space, seg) == 0)
+        atomic_fetch_add_explicit(&space->dead_count, 1, memory_order_relaxed);
 }
 
 void briq_space_tree_load(struct briq_space *space, uint64_t granule, uint32_t granules)

@@ -29,7 +29,7 @@
 #define BLOCKS        200u
 #define ACTS_MAX      700u
 #define DISK_BYTES    (UINT64_C(8) << 20)
-#define LIMIT_BYTES   (UINT64_C(4) << 20 | UINT64_C(28) << 16) /* few spare segments of 64 KiB */
+#define LIMIT_BYTES   (UINT64_C(4) << 20 | UINT64_C(34) << 16) /* few spare segments of 64 KiB */
 
 struct life {
     struct test_dir dir, windows;
