@@ -72,7 +72,27 @@ static void cut(struct briq_store *store, struct briq_superblock *sb)
 /* ---- appending metadata ------------------------------------------------------------------------
  */
 
-/* Room in the META stream, waiting for windows; segments are reserved for it. */
+/*
+ * No segment is ready: waits for the readers of those that are free but for them. A checkpoint must
+ * not fail for space, and several in a row can use up what was reserved for it while one slow read
+ * holds up all that they free. -ENOSPC when there are none to wait for.
+ */
+static int wait_for_readers(struct briq_store *store)
+{
+    for (;;) {
+        uint64_t ticket = briq_waitq_ticket(&store->waitq);
+        /* First the wish, then the look, as in maintain.c. */
+        atomic_store(&store->maintain.waits_for_readers, true);
+        briq_space_reclaim(&store->space, &store->epoch);
+        if (atomic_load(&store->space.ready_count) > 0)
+            return 0;
+        if (briq_space_in_grace(&store->space) == 0)
+            return -ENOSPC;
+        briq_maintain_wait(store, ticket);
+    }
+}
+
+/* Room in the META stream, waiting for windows and readers; segments are reserved for it. */
 static int meta_room(struct briq_store *store, struct briq_room *room)
 {
     struct briq_stream *meta = briq_journal_meta(&store->journal);
@@ -89,8 +109,10 @@ static int meta_room(struct briq_store *store, struct briq_room *room)
             return r;
         if (need == BRIQ_NEED_SEGMENT) {
             r = briq_space_prepare(&store->space, 1);
-            if (r < 0 || atomic_load(&store->space.ready_count) == 0)
-                return r < 0 ? r : -ENOSPC;
+            if (atomic_load(&store->space.ready_count) == 0)
+                r = r < 0 && r != -ENOSPC ? r : wait_for_readers(store);
+            if (r < 0)
+                return r;
         } else {
             briq_maintain_wait(store, ticket);
         }

@@ -65,6 +65,7 @@ struct briq_maintain {
     uint8_t *segment;             /* a segment being collected, as it lies on the medium */
     _Atomic bool want_space;      /* somebody waits for a segment */
     _Atomic bool watch_readers;   /* free segments wait for a reader to leave: he kicks */
+    _Atomic bool waits_for_readers; /* a checkpoint does: wake it when one leaves */
     _Atomic uint64_t full_rounds; /* times it was found that nothing more can be freed */
     uint64_t checkpoint_ns;       /* when the last checkpoint ended */
     uint64_t checkpoint_bytes;    /* user log bytes, records and last operation it covered */

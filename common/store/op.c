@@ -96,6 +96,9 @@ enum briq_step briq_op_step(struct briq_ctx *ctx, struct briq_op *op)
 
 static void kick_if_readers_are_watched(struct briq_store *store)
 {
+    if (BRIQ_UNLIKELY(atomic_load(&store->maintain.waits_for_readers)) &&
+        atomic_exchange(&store->maintain.waits_for_readers, false))
+        briq_waitq_wake(&store->waitq);
     if (BRIQ_UNLIKELY(atomic_load(&store->maintain.watch_readers)) &&
         atomic_exchange(&store->maintain.watch_readers, false))
         briq_maintain_kick(store);

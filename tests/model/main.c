@@ -184,6 +184,7 @@ static void report_reset(struct report *report, bool abort_on_failure)
 {
     memset(report, 0, sizeof *report);
     atomic_flag_clear(&report->taken);
+    atomic_flag_clear(&report->logged);
     report->abort_on_failure = abort_on_failure;
 }
 
@@ -268,7 +269,10 @@ static void shrink(struct unit *unit, const char *dir, struct report *report)
 
 static void print_failure(const struct unit *unit, const struct report *report, const char *kind)
 {
-    printf("model: FAILED (%s): %s\n  volume: ", kind, report->text);
+    printf("model: FAILED (%s): %s\n", kind, report->text);
+    if (report->log[0] != '\0')
+        printf("  logged: %s\n", report->log);
+    printf("  volume: ");
     unit_print_drawn(unit, stdout);
     printf("\n  repeat: ");
     unit_print_command(unit, stdout);

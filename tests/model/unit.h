@@ -75,6 +75,8 @@ struct report {
     atomic_ullong writes_full; /* writes that were refused for space */
     atomic_flag taken;         /* by the first thread that fails */
     bool abort_on_failure;     /* for a debugger */
+    atomic_flag logged;        /* by the first line that the store logs as an error */
+    char log[512];
     char text[2048];
 };
 

@@ -21,6 +21,14 @@ static void wait_hook(void *opaque)
     volume->progress(volume->progress_opaque);
 }
 
+/* The first error is the cause; what follows are its consequences. */
+static void note_log(void *opaque, enum briq_log_level level, const char *line)
+{
+    struct report *report = opaque;
+    if (level == BRIQ_LOG_ERROR && !atomic_flag_test_and_set(&report->logged))
+        snprintf(report->log, sizeof report->log, "%s", line);
+}
+
 static void open_store(struct volume *volume, bool read_only)
 {
     const struct unit *unit = volume->unit;
@@ -35,6 +43,7 @@ static void open_store(struct volume *volume, bool read_only)
         .windows_dir = unit->dir,
         .wait_hook = volume_never_blocks(unit) ? wait_hook : NULL,
         .wait_opaque = volume,
+        .log = {.sink = note_log, .opaque = volume->report},
     };
     struct briq_error err = {0};
     int r = briq_store_open(volume->name, &options, &err, &volume->store);
