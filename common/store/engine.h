@@ -60,15 +60,15 @@ struct briq_ctx {
 
 /* maintain.c: garbage collection and checkpoints, one unit at a time under `lock`. */
 struct briq_maintain {
-    pthread_mutex_t lock;         /* one maintainer at a time; guards all but the atomics */
-    struct briq_ctx *ctx;         /* for its own flushes */
-    uint8_t *segment;             /* a segment being collected, as it lies on the medium */
-    _Atomic bool want_space;      /* somebody waits for a segment */
-    _Atomic bool watch_readers;   /* free segments wait for a reader to leave: he kicks */
+    pthread_mutex_t lock;           /* one maintainer at a time; guards all but the atomics */
+    struct briq_ctx *ctx;           /* for its own flushes */
+    uint8_t *segment;               /* a segment being collected, as it lies on the medium */
+    _Atomic bool want_space;        /* somebody waits for a segment */
+    _Atomic bool watch_readers;     /* free segments wait for a reader to leave: he kicks */
     _Atomic bool waits_for_readers; /* a checkpoint does: wake it when one leaves */
-    _Atomic uint64_t full_rounds; /* times it was found that nothing more can be freed */
-    uint64_t checkpoint_ns;       /* when the last checkpoint ended */
-    uint64_t checkpoint_bytes;    /* user log bytes, records and last operation it covered */
+    _Atomic uint64_t full_rounds;   /* times it was found that nothing more can be freed */
+    uint64_t checkpoint_ns;         /* when the last checkpoint ended */
+    uint64_t checkpoint_bytes;      /* user log bytes, records and last operation it covered */
     uint64_t checkpoint_records;
     uint64_t attempts;               /* units of work for space since somebody got some */
     uint32_t attempts_takes;         /* space.user_takes at the last of them */

@@ -44,8 +44,8 @@ struct briq_tree_damage {
 int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *damage,
                    struct briq_error *err) BRIQ_MUST;
 
-/* Makes map page `page` resident from its extent, which was read from `granule` inside an epoch; does
- * nothing when it is resident by now. -EUCLEAN when the extent is damaged. Any thread. */
+/* Makes map page `page` resident from its extent, which was read from `granule` inside an epoch;
+ * does nothing when it is resident by now. -EUCLEAN when the extent is damaged. Any thread. */
 int briq_tree_install_page(struct briq_store *store, uint64_t page, uint64_t granule,
                            const uint8_t *extent) BRIQ_MUST;
 
