@@ -147,6 +147,9 @@ static void send_replies(struct briq_ring_conn *conn)
         return;
     conn->msg =
         (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
+    /* More to send, to make, to take in, or to close, as soon as this is out? */
+    conn->send.urgent = out->count > out->sending || !briq_list_empty(&conn->nbd.stalled) ||
+                        conn->nbd.in.bytes > 0 || conn->nbd.phase == NBD_PHASE_CLOSING;
     briq_ring_send(conn->worker->ring, &conn->send, conn->fd);
 }
 

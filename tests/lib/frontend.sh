@@ -68,7 +68,7 @@ translate_parameters() {
 # The server prints the URI once it can be connected to. It holds the pipe open as its standard
 # output: when it ends before that, the read meets the end of file.
 serve_with_briq() {
-    local options volumes ready=$tmp/server.ready pipe line= word where=--windows-dir=$windows
+    local options volumes ready=$tmp/server.ready pipe line='' word where=--windows-dir=$windows
     for word in "$@"; do
         case $word in windows-*) where= ;; esac
     done
@@ -87,6 +87,7 @@ serve_with_briq() {
         return 1
     fi
     cleanup kill_process "$server_pid"
+    # shellcheck disable=SC2034 # for the test
     uri=$line
 }
 
