@@ -78,6 +78,9 @@ int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_M
 /* Serves a connected socket, which is the server's from now on. After start. 0 or -errno. */
 int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
 
+/* A descriptor that becomes readable when the last connection has ended; the server's. */
+int briq_server_idle_fd(const struct briq_server *server);
+
 /* Connections there are now. Thread: any. */
 unsigned briq_server_connections(const struct briq_server *server);
 

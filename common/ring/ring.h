@@ -140,7 +140,8 @@ struct briq_ring_send {
     /* res: all of msg's bytes were sent (their number), or -errno. Then the send may be reused. */
     void (*sent)(struct briq_ring *ring, struct briq_ring_send *send, int res);
     struct msghdr *msg; /* set by the caller; its iovecs are changed by a partial send */
-    /* Set by the caller: sent() has more to do than to note it, so the loop must not sleep first. */
+    /* Set by the caller: sent() has more to do than to note it, so the loop must not sleep first.
+     */
     bool urgent;
     /* private */
     struct briq_ring_op op;
