@@ -95,8 +95,8 @@ struct briq_open_options {
  * (one writer; -EBUSY names the process that has it), replays what a dead server or a power cut
  * left behind, and is then ready for requests. Creates no thread: see briq_store_start().
  *
- * When the medium has lost data that a flush had acknowledged, the volume opens read-only all the
- * same (briq_store_read_only() tells) and says so in the log.
+ * When the medium has lost data that a flush had acknowledged, or the journal cannot be read, the
+ * volume opens read-only all the same (briq_store_read_only() tells) and says so in the log.
  *
  * *ret is the caller's, for briq_store_close(). err explains every failure in one line:
  * -ENOENT, -EACCES, -EBUSY, -EUCLEAN (not a volume, truncated, damaged metadata), -ENOTSUP (a
@@ -368,7 +368,8 @@ struct briq_check_result {
     uint64_t blocks_checked, payloads_checked;
     uint64_t superblock_errors, map_errors, segment_errors, chunk_errors, payload_errors;
     uint64_t leaked_segments; /* in use, but nothing refers to them: harmless, collected later */
-    uint64_t lost_flushed;    /* operations that a flush had acknowledged and the medium lost */
+    uint64_t lost_flushed;    /* operations that the medium lost although a flush had acknowledged
+                               * them, or, after the death of a process, any answer */
     uint64_t repaired;        /* findings that repair mended */
     uint64_t unrepaired;
 };
@@ -377,7 +378,8 @@ struct briq_check_result {
  * Verifies a volume that nobody has open: both superblocks, every table and map page, every chunk
  * header against the map, all space accounting; with `deep` every payload. Returns 0 when it ran to
  * its end, whatever it found (see result: errors is the sum of *_errors + lost_flushed); else as
- * briq_store_open().
+ * briq_store_open(). A repair refuses with -EIO where metadata or journal cannot be read, for it may
+ * be readable the next time: it would give up what is there.
  */
 int briq_check(const char *path, const struct briq_check_options *options,
                struct briq_check_result *result, struct briq_error *err) BRIQ_MUST;
