@@ -242,6 +242,11 @@ static int load_superblock(struct briq_store *store, struct briq_error *err)
     if (found.damaged)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: one copy of the superblock is damaged; using the other", store->name);
+    if ((found.sb.features_incompat & BRIQ_FEATURE_UNFINISHED) && !store->options.unfinished)
+        return briq_error_set(err, -EUCLEAN,
+                              "%s: is half a volume: the import into it did not come to its end; "
+                              "import it again with --force",
+                              store->name);
     store->opened_read_only = store->options.read_only || store->dev->read_only;
     if (found.sb.features_ro != 0 && !store->opened_read_only)
         return briq_error_set(err, -ENOTSUP,
@@ -676,4 +681,23 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     pthread_mutex_unlock(&store->maintain.lock);
     return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
                  : 0;
+}
+
+/* ---- filling -----------------------------------------------------------------------------------
+ */
+
+int briq_store_finish(struct briq_store *store)
+{
+    if (store->opened_read_only)
+        return -EROFS;
+    pthread_mutex_lock(&store->maintain.lock);
+    uint64_t old = store->sb.features_incompat;
+    int r = 0;
+    store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
+    if (store->sb.features_incompat != old)
+        r = briq_checkpoint(store, false);
+    if (r < 0)
+        store->sb.features_incompat = old;
+    pthread_mutex_unlock(&store->maintain.lock);
+    return r < 0 ? -EIO : 0;
 }

@@ -58,6 +58,8 @@ struct briq_create_options {
     unsigned accel;         /* LZ4 acceleration 1 .. 64; 0: 1 */
     bool preallocate;       /* take and zero all the space now; it is never given back */
     bool force;             /* replace what is there */
+    bool unfinished;        /* to be filled: opens only with the same in briq_open_options, until
+                             * briq_store_finish(); a program that dies leaves no half volume */
     unsigned segment_shift; /* log2 of the segment size, 16 .. 22; 0: chosen by size (for tests) */
 };
 
@@ -72,6 +74,7 @@ int briq_store_create(const char *path, const struct briq_create_options *option
 
 struct briq_open_options {
     bool read_only;
+    bool unfinished;         /* a volume that was created so, to fill it */
     bool direct;             /* O_DIRECT, with the sector cache; default: the kernel's page cache */
     uint64_t cache_bytes;    /* sector cache of `direct`: 0 = 128 MiB, UINT64_MAX = none */
     unsigned accel;          /* LZ4 acceleration of this opening, 1 .. 64; 0: the volume's own */
@@ -282,6 +285,10 @@ void briq_ctx_close(struct briq_ctx *ctx);
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
 
+/* The volume was created `unfinished`, and is whole now: from here on it opens like any other. Makes
+ * all that was acknowledged durable first. 0, -EROFS or -EIO. Blocks. Nothing to do for others. */
+int briq_store_finish(struct briq_store *store) BRIQ_MUST;
+
 /* An exact image of the map becomes durable, and the log before it is not needed any more. */
 int briq_store_checkpoint(struct briq_store *store) BRIQ_MUST;
 
@@ -343,6 +350,7 @@ struct briq_volume_info {
     unsigned accel;
     bool preallocated;
     bool clean;              /* closed cleanly: the figures above are exact */
+    bool unfinished;         /* whoever filled it, an import, did not come to the end */
     bool superblock_damaged; /* one of the two copies is unreadable */
     pid_t owner_pid;         /* process that has it open for writing, 0 for none, -1 for unknown */
     char owner_name[32];
