@@ -10,9 +10,9 @@
  * and its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
  *      is enough to go on.
  *   3. The records of all streams are applied in the order of their sequence numbers, up to the first
- *      that is missing; after a power cut also up to the first whose payload is torn, where nothing
- *      proves that it was flushed. After a process death a gap may be an operation that was never
- *      acknowledged: see gap_is_of_death().
+ *      that is missing, or whose payload is torn and nothing proves that it was flushed. Where windows
+ *      outlived a process none is torn, and a gap may be an operation that was never acknowledged:
+ *      see gap_is_of_death().
  *   4. If a record is missing that was flushed (chunks say how far flushes had come), or more than
  * a process can take with it when it dies, the medium has lost data. If the journal cannot be read
  * somewhere, it may have. Then the volume opens read-only.
@@ -393,18 +393,20 @@ static struct items *oldest(struct items *streams, unsigned count)
 /*
  * A process that dies takes at most one operation of each stream with it: its number given out, its
  * record not yet written; and that is the last of its stream. So of the `missing` numbers up to here
- * there is one for each stream that has come to its end, or the medium has lost some. (Where windows
- * are private memory there may be more: what was not written was not acknowledged.)
+ * there is one for each stream that has come to its end, or the medium has lost some.
+ *
+ * After a power cut, and where windows are private memory, whatever was acknowledged had all before
+ * it on the medium, so that a gap is the end.
  */
 static bool gap_is_of_death(struct briq_recovery *recovery, const struct items *streams,
                             unsigned count, uint64_t last, uint64_t missing)
 {
     uint64_t ended = 0;
-    if (!recovery->process_death || last < recovery->durable_seq)
+    if (recovery->leftover != BRIQ_LEFTOVER_FOUND || last < recovery->durable_seq)
         return false;
     for (unsigned i = 0; i < count; i++)
         ended += streams[i].next == streams[i].count;
-    if (recovery->leftover != BRIQ_LEFTOVER_FOUND || missing <= ended)
+    if (missing <= ended)
         return true;
     recovery->lost_acked = missing - ended;
     return false;
@@ -422,7 +424,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
                           struct items *streams, unsigned count)
 {
     struct items *s;
-    uint64_t last = store->sb.checkpoint_seq, missing = 0, torn = 0;
+    uint64_t last = store->sb.checkpoint_seq, missing = 0;
     while ((s = oldest(streams, count)) != NULL) {
         const struct item *item = &s->item[s->next];
         bool flushed = item->seq <= recovery->durable_seq;
@@ -432,14 +434,8 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
                 break;
         }
         if (!flushed && recovery->leftover != BRIQ_LEFTOVER_FOUND &&
-            !payload_is_whole(store, recovery, item)) {
-            if (!recovery->process_death)
-                break;
-            /* Died while it was written, and so before it was acknowledged: a gap like any other. */
-            s->next++;
-            torn++;
-            continue;
-        }
+            !payload_is_whole(store, recovery, item))
+            break;
         int r = apply(store, item);
         if (r < 0)
             return r;
@@ -448,7 +444,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
         s->next++;
     }
     recovery->last_seq = last;
-    recovery->discarded = torn + left_over(streams, count);
+    recovery->discarded = left_over(streams, count);
     if (last < recovery->durable_seq)
         recovery->lost_flushed += recovery->durable_seq - last;
     return 0;

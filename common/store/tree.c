@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/align.h"
+#include "common/store/maintain.h"
 
 #define POINTER_CHECK_SHIFT 44
 
@@ -144,7 +145,8 @@ static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t poin
         briq_segment_decode(page + i * sizeof(struct briq_fmt_segment), &e);
         if (e.state == 0 && !e.on_host)
             continue;
-        if (seg < store->space.seg_first || seg >= store->space.seg_end || e.state > 2)
+        if (seg < store->space.seg_first || seg >= store->space.seg_end || e.state > 2 ||
+            e.live > (e.state == 0 ? 0 : briq_seg_granules(store)))
             return -EUCLEAN;
         /* What a page of the tree has put in use stays so: that page is newer than this line. */
         bool tree = briq_space_live(&store->space, (uint32_t)seg) != 0;

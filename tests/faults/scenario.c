@@ -11,11 +11,11 @@
 
 #define SEGMENT_SHIFT   16
 #define TIGHT_SEGMENTS  (64u + 25u) /* the first 64 are no use: superblocks lie there */
-#define PREPARE_STEPS   150u
+#define PREPARE_STEPS   80u
 #define PREPARE_SEED    7u
-#define WORK_STEPS      60u
-#define TIGHT_STEPS     160u
-#define UNFLUSHED_STEPS 25u
+#define WORK_STEPS      40u
+#define TIGHT_STEPS     80u
+#define UNFLUSHED_STEPS 12u
 
 /* ---- work ------------------------------------------------------------------------------------- */
 
