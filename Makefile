@@ -13,7 +13,7 @@
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
-#   cov            runs the tests and prints the line coverage of common/ by file
+#   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -267,6 +267,8 @@ cov-run:
 	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
 	-@$(MAKE) --no-print-directory check-run COV=1
 	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+	@gcovr --root . --filter common/store/ --object-directory $(B)/obj $(B)/obj | \
+		awk '$$1 == "TOTAL" { print "common/store: " $$4 " of " $$2 " lines" }'
 .PHONY: cov-run
 
 demo:

@@ -3,8 +3,8 @@
  * cmd_import.c - "briq import": a new volume with the content of something else.
  *
  * A volume that is not whole is never left behind: what goes wrong after its creation removes it.
- * Should nobody be left to do that, for SIGKILL or a power cut, the volume says of itself that it is
- * unfinished, and cannot be opened.
+ * Should nobody be left to do that, for SIGKILL or a power cut, the volume says of itself that it
+ * is unfinished, and cannot be opened.
  */
 #include <errno.h>
 #include <inttypes.h>

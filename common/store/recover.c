@@ -9,10 +9,10 @@
  *      segment. A chunk counts if it names this volume, this incarnation, this stream, this place,
  * and its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
  *      is enough to go on.
- *   3. The records of all streams are applied in the order of their sequence numbers, up to the first
- *      that is missing, or whose payload is torn and nothing proves that it was flushed. Where windows
- *      outlived a process none is torn, and a gap may be an operation that was never acknowledged:
- *      see gap_is_of_death().
+ *   3. The records of all streams are applied in the order of their sequence numbers, up to the
+ * first that is missing, or whose payload is torn and nothing proves that it was flushed. Where
+ * windows outlived a process none is torn, and a gap may be an operation that was never
+ * acknowledged: see gap_is_of_death().
  *   4. If a record is missing that was flushed (chunks say how far flushes had come), or more than
  * a process can take with it when it dies, the medium has lost data. If the journal cannot be read
  * somewhere, it may have. Then the volume opens read-only.
@@ -392,8 +392,8 @@ static struct items *oldest(struct items *streams, unsigned count)
 
 /*
  * A process that dies takes at most one operation of each stream with it: its number given out, its
- * record not yet written; and that is the last of its stream. So of the `missing` numbers up to here
- * there is one for each stream that has come to its end, or the medium has lost some.
+ * record not yet written; and that is the last of its stream. So of the `missing` numbers up to
+ * here there is one for each stream that has come to its end, or the medium has lost some.
  *
  * After a power cut, and where windows are private memory, whatever was acknowledged had all before
  * it on the medium, so that a gap is the end.

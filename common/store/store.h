@@ -285,8 +285,9 @@ void briq_ctx_close(struct briq_ctx *ctx);
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
 
-/* The volume was created `unfinished`, and is whole now: from here on it opens like any other. Makes
- * all that was acknowledged durable first. 0, -EROFS or -EIO. Blocks. Nothing to do for others. */
+/* The volume was created `unfinished`, and is whole now: from here on it opens like any other.
+ * Makes all that was acknowledged durable first. 0, -EROFS or -EIO. Blocks. Nothing to do for
+ * others. */
 int briq_store_finish(struct briq_store *store) BRIQ_MUST;
 
 /* An exact image of the map becomes durable, and the log before it is not needed any more. */
@@ -386,8 +387,8 @@ struct briq_check_result {
  * Verifies a volume that nobody has open: both superblocks, every table and map page, every chunk
  * header against the map, all space accounting; with `deep` every payload. Returns 0 when it ran to
  * its end, whatever it found (see result: errors is the sum of *_errors + lost_flushed); else as
- * briq_store_open(). A repair refuses with -EIO where metadata or journal cannot be read, for it may
- * be readable the next time: it would give up what is there.
+ * briq_store_open(). A repair refuses with -EIO where metadata or journal cannot be read, for it
+ * may be readable the next time: it would give up what is there.
  */
 int briq_check(const char *path, const struct briq_check_options *options,
                struct briq_check_result *result, struct briq_error *err) BRIQ_MUST;

@@ -54,8 +54,7 @@ int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t of
     BRIQ_ALIGNED(4096) uint8_t small[3 * 4096];
     uint64_t begin = briq_align_down(off, store->align);
     size_t span = briq_align_up(off + len, store->align) - begin;
-    uint8_t *bounce =
-        span <= sizeof small ? small : aligned_alloc(4096, briq_align_up(span, 4096));
+    uint8_t *bounce = span <= sizeof small ? small : aligned_alloc(4096, briq_align_up(span, 4096));
     if (bounce == NULL)
         return -ENOMEM;
     int r = briq_device_read(store->dev, bounce, span, begin);

@@ -16,15 +16,15 @@
 #include "common/base/attr.h"
 #include "common/store/store.h"
 
-#define HISTORY_BLOCKS    160u
-#define HISTORY_BLOCKS_UP 192u /* what a resize makes of it */
+#define HISTORY_BLOCKS    96u
+#define HISTORY_BLOCKS_UP 128u /* what a resize makes of it */
 #define HISTORY_BYTES     (HISTORY_BLOCKS * (uint64_t)BRIQ_BLOCK_BYTES - 512)
 #define HISTORY_BYTES_UP  (HISTORY_BLOCKS_UP * (uint64_t)BRIQ_BLOCK_BYTES)
-#define HISTORY_DEEDS_MAX 2000u
+#define HISTORY_DEEDS_MAX 1000u
 
 struct deed {
     uint32_t off, len;
-    bool clears;   /* to zeros; else the bytes of `number` */
+    bool clears;     /* to zeros; else the bytes of `number` */
     uint64_t number; /* never used twice: unlike any other write's bytes */
 };
 

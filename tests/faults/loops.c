@@ -21,32 +21,30 @@ static const struct {
     int error;
     unsigned times;
     int64_t distance;
-} honest[] = {
-    {SEAM_READ, SEAM_FAIL, EIO, ONCE | EVER, 0},
-    {SEAM_READ, SEAM_SHORT, 0, EVER, 0},
-    {SEAM_READ, SEAM_INTERRUPT, 0, ONCE, 0},
-    {SEAM_WRITE, SEAM_FAIL, EIO, ONCE | EVER, 0},
-    {SEAM_WRITE, SEAM_FAIL, ENOSPC, ONCE | EVER, 0},
-    {SEAM_WRITE, SEAM_HALF, EIO, ONCE | EVER, 0},
-    {SEAM_WRITE, SEAM_SHORT, 0, EVER, 0},
-    {SEAM_WRITE, SEAM_INTERRUPT, 0, ONCE, 0},
-    {SEAM_FLUSH, SEAM_FAIL, EIO, ONCE | EVER, 0},
-    {SEAM_RESERVE, SEAM_FAIL, ENOSPC, ONCE | EVER, 0},
-    {SEAM_RESERVE, SEAM_FAIL, EIO, ONCE | EVER, 0},
-    {SEAM_DISCARD, SEAM_FAIL, EIO, ONCE | EVER, 0},
-    {SEAM_FILE, SEAM_FAIL, EMFILE, ONCE | EVER, 0},
-    {SEAM_ALLOC, SEAM_FAIL, ENOMEM, ONCE | EVER, 0},
-    {SEAM_MAP, SEAM_FAIL, ENOMEM, ONCE | EVER, 0},
-    {SEAM_THREAD, SEAM_FAIL, EAGAIN, ONCE | EVER, 0},
-}, dishonest[] = {
-    {SEAM_WRITE, SEAM_LOSE, 0, ONCE | EVER, 0},
-    {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 65536},
-    {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, -65536},
-    {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 4096},
-    {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 16},
-    {SEAM_WRITE, SEAM_FLIP, 0, ONCE | EVER, 0},
-    {SEAM_READ, SEAM_FLIP, 0, ONCE | EVER, 0},
-    {SEAM_READ, SEAM_STALE, 0, ONCE | EVER, 0},
+} honest[] =
+    {
+        {SEAM_READ, SEAM_FAIL, EIO, ONCE | EVER, 0},
+        {SEAM_READ, SEAM_SHORT, 0, EVER, 0},
+        {SEAM_READ, SEAM_INTERRUPT, 0, ONCE, 0},
+        {SEAM_WRITE, SEAM_FAIL, EIO, ONCE | EVER, 0},
+        {SEAM_WRITE, SEAM_FAIL, ENOSPC, ONCE | EVER, 0},
+        {SEAM_WRITE, SEAM_HALF, EIO, ONCE | EVER, 0},
+        {SEAM_WRITE, SEAM_SHORT, 0, EVER, 0},
+        {SEAM_WRITE, SEAM_INTERRUPT, 0, ONCE, 0},
+        {SEAM_FLUSH, SEAM_FAIL, EIO, ONCE | EVER, 0},
+        {SEAM_RESERVE, SEAM_FAIL, ENOSPC, ONCE | EVER, 0},
+        {SEAM_RESERVE, SEAM_FAIL, EIO, ONCE | EVER, 0},
+        {SEAM_DISCARD, SEAM_FAIL, EIO, ONCE | EVER, 0},
+        {SEAM_FILE, SEAM_FAIL, EMFILE, ONCE | EVER, 0},
+        {SEAM_ALLOC, SEAM_FAIL, ENOMEM, ONCE | EVER, 0},
+        {SEAM_MAP, SEAM_FAIL, ENOMEM, ONCE | EVER, 0},
+        {SEAM_THREAD, SEAM_FAIL, EAGAIN, ONCE | EVER, 0},
+},
+  dishonest[] = {
+      {SEAM_WRITE, SEAM_LOSE, 0, ONCE | EVER, 0},    {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 65536},
+      {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, -65536}, {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 4096},
+      {SEAM_WRITE, SEAM_MISDIRECT, 0, ONCE, 16},     {SEAM_WRITE, SEAM_FLIP, 0, ONCE | EVER, 0},
+      {SEAM_READ, SEAM_FLIP, 0, ONCE | EVER, 0},     {SEAM_READ, SEAM_STALE, 0, ONCE | EVER, 0},
 };
 
 struct loop {
@@ -60,8 +58,7 @@ struct loop {
 /* Faults after which everything has to go well all the same. */
 static bool is_harmless(const struct seam_fault *fault)
 {
-    return fault->way == SEAM_SHORT || fault->way == SEAM_INTERRUPT ||
-           fault->kind == SEAM_DISCARD;
+    return fault->way == SEAM_SHORT || fault->way == SEAM_INTERRUPT || fault->kind == SEAM_DISCARD;
 }
 
 /* One run. Returns whether the fault was reached. */
@@ -97,8 +94,7 @@ static void run_loop(struct loop *l, bool ever)
             stage_fail(l->stage, "after %u calls there is still no end", CALLS_MAX);
     } while (run_once(l));
     printf("%s: %s %s%s: %" PRIu64 " calls\n", l->scenario->name, seam_name(&l->fault),
-           ever ? "for ever" : "once", l->fault.error == ENOSPC ? " for want of space" : "",
-           n - 1);
+           ever ? "for ever" : "once", l->fault.error == ENOSPC ? " for want of space" : "", n - 1);
     fflush(stdout);
     if (l->strikes == 0)
         stage_fail(l->stage, "the scenario never makes such a call");

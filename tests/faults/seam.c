@@ -59,11 +59,11 @@ void seam_leave(void)
 
 const char *seam_name(const struct seam_fault *fault)
 {
-    static const char *const kinds[SEAM_KINDS] = {"read", "write", "flush",
-                                                  "reserve", "discard", "file call",
+    static const char *const kinds[SEAM_KINDS] = {"read",       "write",   "flush",
+                                                  "reserve",    "discard", "file call",
                                                   "allocation", "mapping", "thread"};
-    static const char *const ways[] = {"fails",       "fails half way", "is short",
-                                       "is interrupted", "is lost",     "goes astray",
+    static const char *const ways[] = {"fails",           "fails half way", "is short",
+                                       "is interrupted",  "is lost",        "goes astray",
                                        "has a wrong bit", "is stale"};
     static char text[64];
     snprintf(text, sizeof text, "%s %s", kinds[fault->kind], ways[fault->way]);
@@ -91,7 +91,8 @@ static bool fails(enum seam_kind kind)
     return true;
 }
 
-/* ---- reading and writing ---------------------------------------------------------------------- */
+/* ---- reading and writing ----------------------------------------------------------------------
+ */
 
 ssize_t __real_pread(int fd, void *buf, size_t len, off_t off);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t off);
@@ -186,7 +187,8 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t off)
     return -1;
 }
 
-/* ---- flushing and space ----------------------------------------------------------------------- */
+/* ---- flushing and space -----------------------------------------------------------------------
+ */
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
@@ -218,7 +220,8 @@ int __wrap_posix_fallocate(int fd, off_t off, off_t len)
     return fails(SEAM_RESERVE) ? errno : __real_posix_fallocate(fd, off, len);
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------
+ */
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -246,7 +249,8 @@ int __wrap_ftruncate(int fd, off_t len)
     return fails(SEAM_FILE) ? -1 : __real_ftruncate(fd, len);
 }
 
-/* ---- memory and threads ----------------------------------------------------------------------- */
+/* ---- memory and threads -----------------------------------------------------------------------
+ */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);

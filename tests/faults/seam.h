@@ -49,8 +49,8 @@ struct seam_fault {
     bool ever;     /* not one call but all from then on */
     int error;     /* errno */
     int64_t distance;
-    uint64_t seed;          /* decides which bit */
-    const uint8_t *old;     /* for SEAM_STALE: the whole file as it was; zeros behind it */
+    uint64_t seed;      /* decides which bit */
+    const uint8_t *old; /* for SEAM_STALE: the whole file as it was; zeros behind it */
     uint64_t old_bytes;
 };
 

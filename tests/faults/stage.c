@@ -49,7 +49,8 @@ static void need(struct stage *s, bool well, const char *what)
         stage_fail(s, "%s: %s", what, strerror(errno));
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------- */
+/* ---- snapshots --------------------------------------------------------------------------------
+ */
 
 /* The data of a file without its holes: from off on, [*ret_from, *ret_to). False: there is none. */
 static bool next_data(int fd, uint64_t off, uint64_t size, uint64_t *ret_from, uint64_t *ret_to)
@@ -137,7 +138,7 @@ void stage_restore(struct stage *s, const struct snapshot *snapshot)
     s->volume_bytes = snapshot->volume_bytes;
     s->volume_bytes_up = 0;
     s->errors = s->complaints = 0;
-    s->limbo = s->older = s->gave_up = false;
+    s->limbo = s->older = s->gave_up = s->well = false;
     s->complaint[0] = s->err.text[0] = '\0';
 }
 
@@ -150,7 +151,8 @@ void snapshot_free(struct snapshot *snapshot)
     memset(snapshot, 0, sizeof *snapshot);
 }
 
-/* ---- judging ---------------------------------------------------------------------------------- */
+/* ---- judging ----------------------------------------------------------------------------------
+ */
 
 bool stage_fault_is_final(const struct stage *s)
 {
@@ -205,20 +207,17 @@ void stage_verify(struct stage *s)
 
 static bool holds(const struct stage *s, const struct deed *deed, bool applied)
 {
-    struct history *copy = malloc(sizeof *copy);
-    BRIQ_ASSERT(copy != NULL);
+    uint8_t state[64 * BRIQ_BLOCK_BYTES];
     uint32_t first = deed->off / BRIQ_BLOCK_BYTES * BRIQ_BLOCK_BYTES;
-    uint64_t end = briq_min_u64(
-        briq_align_up((uint64_t)deed->off + deed->len, BRIQ_BLOCK_BYTES), s->volume_bytes);
-    memcpy(copy, &s->history, sizeof *copy);
-    copy->count = copy->done;
-    if (applied) {
-        history_begin(copy, deed);
-        history_done(copy);
-    }
-    bool same = memcmp(copy->now + first, s->found.bytes + first, end - first) == 0;
-    free(copy);
-    return same;
+    uint64_t end = briq_min_u64(briq_align_up((uint64_t)deed->off + deed->len, BRIQ_BLOCK_BYTES),
+                                s->volume_bytes);
+    BRIQ_ASSERT(end - first <= sizeof state);
+    memcpy(state, s->history.now + first, end - first);
+    if (applied && deed->clears)
+        memset(state + (deed->off - first), 0, deed->len);
+    else if (applied)
+        history_bytes(deed->number, deed->off, state + (deed->off - first), deed->len);
+    return memcmp(state, s->found.bytes + first, end - first) == 0;
 }
 
 /* A change that failed, in a volume that goes on: which of its deeds happened? */
@@ -235,8 +234,7 @@ static void sort_out(struct stage *s, unsigned begun)
             history_begin(h, &deeds[i]);
             history_done(h);
         } else if (!holds(s, &deeds[i], false)) {
-            stage_fail(s, "a change of %u bytes at %u failed half way", deeds[i].len,
-                       deeds[i].off);
+            stage_fail(s, "a change of %u bytes at %u failed half way", deeds[i].len, deeds[i].off);
         }
     }
 }
@@ -270,7 +268,8 @@ static bool is_over(struct stage *s, int (*again)(struct stage *s))
     return true;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
 static void take_line(void *opaque, enum briq_log_level level, const char *line)
 {
@@ -315,6 +314,7 @@ int stage_volume_open(struct stage *s, const struct briq_open_options *options)
             stage_fail(s, "it is read-only now and nobody says why");
         s->older = true;
     }
+    s->older = s->older || (o.read_only && s->complaints > 0);
     if (r == 0 && !o.read_only && stage_fault_is_final(s))
         stage_fail(s, "the opening succeeded although the medium failed");
     return judge(s, r, "the opening");
@@ -346,7 +346,8 @@ int stage_start(struct stage *s)
     return judge(s, r, "starting the thread");
 }
 
-/* ---- changes ---------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------
+ */
 
 static int write_again(struct stage *s)
 {
@@ -440,7 +441,8 @@ int stage_read(struct stage *s, uint64_t off, uint32_t len)
     return judge(s, r, "a read");
 }
 
-/* ---- care ------------------------------------------------------------------------------------- */
+/* ---- care -------------------------------------------------------------------------------------
+ */
 
 int stage_checkpoint(struct stage *s)
 {
@@ -514,14 +516,15 @@ int stage_check(struct stage *s, bool deep, bool repair)
     struct briq_check_result result;
     struct snapshot before = {0}, after = {0};
     s->err.text[0] = '\0';
-    if (!repair)
+    bool compare = !repair && !s->well;
+    if (compare)
         stage_keep(s, &before);
     seam_enter();
     int r = briq_check(s->path.text, &options, &result, &s->err);
     seam_leave();
     if (r < 0 && s->err.text[0] == '\0')
         stage_fail(s, "the check failed without a word");
-    if (!repair) {
+    if (compare) {
         stage_keep(s, &after);
         if (after.size != before.size || memcmp(after.bytes, before.bytes, after.size) != 0)
             stage_fail(s, "a check changed the volume");
@@ -561,7 +564,8 @@ int stage_info(struct stage *s)
     return judge(s, r, "info");
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------- */
+/* ---- afterwards -------------------------------------------------------------------------------
+ */
 
 static void open_healthy(struct stage *s)
 {
@@ -605,6 +609,7 @@ void stage_expect_well(struct stage *s)
     if (s->store == NULL)
         return;
     seam_plant(&(struct seam_fault){.skip = UINT64_MAX}); /* none: nothing may fail any more */
+    s->well = true;
     if (s->tight)
         (void)stage_trim(s, 0, 32 * BRIQ_BLOCK_BYTES, 0);
     for (unsigned i = 0; i < 3; i++)

@@ -49,12 +49,13 @@ struct stage {
     uint64_t volume_bytes;    /* the size of the volume */
     uint64_t volume_bytes_up; /* what a resize that failed may have made of it; 0: none did */
     struct seam_fault fault;
-    bool lies;       /* the medium is not honest: any block may be unreadable, and lost */
-    unsigned errors; /* calls that failed */
-    bool limbo;      /* a change failed and nobody knows how far it came: there is no other */
-    bool tight;      /* space may run out by itself */
-    bool older;      /* it opened read-only and said that there may have been more */
-    bool gave_up;    /* a repair said that it gave something up */
+    bool lies;           /* the medium is not honest: any block may be unreadable, and lost */
+    unsigned errors;     /* calls that failed */
+    bool limbo;          /* a change failed and nobody knows how far it came: there is no other */
+    bool tight;          /* space may run out by itself */
+    bool older;          /* it opened read-only and said that there may have been more */
+    bool gave_up;        /* a repair said that it gave something up */
+    bool well;           /* the fault and its judgement are over */
     unsigned complaints; /* error lines in the log */
     char complaint[256]; /* the last of them */
     const char *scenario;
@@ -64,8 +65,7 @@ void stage_open(struct stage *s);
 void stage_close(struct stage *s);
 
 /* Says what is wrong and how to repeat it, and ends the program. */
-void stage_fail(struct stage *s, const char *fmt, ...) BRIQ_PRINTF(2, 3)
-    __attribute__((noreturn));
+void stage_fail(struct stage *s, const char *fmt, ...) BRIQ_PRINTF(2, 3) __attribute__((noreturn));
 
 /* Keeps the volume as it is now; the store may be open. Puts it back, with its history. */
 void stage_keep(struct stage *s, struct snapshot *snapshot);
@@ -75,7 +75,8 @@ void snapshot_free(struct snapshot *snapshot);
 /* Whether the fault is one after which nothing may claim to be durable. */
 bool stage_fault_is_final(const struct stage *s);
 
-/* ---- calls: what they return is judged already; 0 or the error -------------------------------- */
+/* ---- calls: what they return is judged already; 0 or the error --------------------------------
+ */
 
 int stage_volume_create(struct stage *s, const struct briq_create_options *options);
 int stage_volume_open(struct stage *s, const struct briq_open_options *options);
@@ -94,12 +95,14 @@ int stage_check(struct stage *s, bool deep, bool repair);
 int stage_dump(struct stage *s);
 int stage_info(struct stage *s);
 
-/* ---- without the fault ------------------------------------------------------------------------ */
+/* ---- without the fault ------------------------------------------------------------------------
+ */
 
 /* Reads all of the open volume and compares it with the history. */
 void stage_verify(struct stage *s);
 
-/* The same with what can be found of it by a reader of the closed volume; at least `least` deeds. */
+/* The same with what can be found of it by a reader of the closed volume; at least `least` deeds.
+ */
 void stage_verify_closed(struct stage *s, unsigned least);
 
 /* Writes, flushes and closes as on any healthy volume; a deep check then finds nothing. */

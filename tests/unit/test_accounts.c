@@ -191,8 +191,7 @@ static void what_cannot_be_is_refused_at_the_opening(void **state)
         uint32_t seg, live;
     } wrong[] = {{used, (1u << (16 - BRIQ_GRANULE_SHIFT)) + 1}, {used, UINT32_MAX}, {empty, 1}};
     for (unsigned i = 0; i < BRIQ_COUNT_OF(wrong); i++) {
-        struct briq_segment_entry entry =
-            test_patient_entry(&f->patient, &f->places, wrong[i].seg);
+        struct briq_segment_entry entry = test_patient_entry(&f->patient, &f->places, wrong[i].seg);
         entry.live = wrong[i].live;
         entry.on_host = true; /* or the line says nothing at all */
         test_patient_put_entry(&f->patient, &f->places, wrong[i].seg, &entry);
