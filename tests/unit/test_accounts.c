@@ -20,59 +20,44 @@
 #include "tests/lib/fixture.h"
 #include "tests/lib/ledger.h"
 #include "tests/lib/patient.h"
+#include "tests/lib/ward.h"
 
-struct fixture {
-    struct test_patient patient;
-    struct test_places places;
-    struct test_findings findings;
-    unsigned complaints;
-    char complaint[512];
+struct complaints {
+    unsigned count;
+    char last[512];
 };
 
-static struct fixture *fixture_of(void **state)
+static struct test_ward *fixture_of(void **state)
 {
     return *state;
 }
 
 static int set_up(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    test_patient_open(&f->patient, test_seed("build/tests/unit/test_accounts"), 16,
-                      TEST_PATIENT_CLEAN);
-    test_patient_places(&f->patient, &f->places);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = fixture_of(state);
-    test_patient_close(&f->patient);
-    free(f);
-    return 0;
+    return test_ward_open(state, "build/tests/unit/test_accounts", 16, TEST_PATIENT_CLEAN);
 }
 
 static void take_line(void *opaque, enum briq_log_level level, const char *line)
 {
-    struct fixture *f = opaque;
+    struct complaints *complaints = opaque;
     if (level != BRIQ_LOG_ERROR)
         return;
-    f->complaints++;
-    snprintf(f->complaint, sizeof f->complaint, "%s", line);
+    complaints->count++;
+    snprintf(complaints->last, sizeof complaints->last, "%s", line);
 }
 
-static int open_volume(struct fixture *f, struct briq_store **ret)
+static int open_volume(struct test_ward *f, struct complaints *complaints, struct briq_store **ret)
 {
     struct briq_error err = {0};
     struct briq_open_options options = {.windows_dir = f->patient.windows.path,
                                         .streams = 1,
-                                        .log = {.sink = take_line, .opaque = f}};
-    f->complaints = 0;
+                                        .log = {.sink = take_line, .opaque = complaints}};
+    memset(complaints, 0, sizeof *complaints);
     return briq_store_open(f->patient.path.text, &options, &err, ret);
 }
 
 /* Every block is what it was, or what `written` blocks from the first have become. */
-static void expect_content(struct fixture *f, struct briq_store *store, uint32_t written)
+static void expect_content(struct test_ward *f, struct briq_store *store, uint32_t written)
 {
     uint8_t bytes[BRIQ_BLOCK_BYTES];
     for (uint32_t block = written; block < TEST_PATIENT_BLOCKS - 1; block++) {
@@ -98,19 +83,20 @@ static uint32_t overwrite(struct briq_store *store, int *ret_error)
     return block;
 }
 
-static void expect_latched(struct fixture *f, struct briq_store *store)
+static void expect_latched(const struct complaints *complaints, struct briq_store *store)
 {
     assert_true(briq_store_read_only(store));
-    assert_int_equal(f->complaints, 1);
-    assert_non_null(strstr(f->complaint, "read-only"));
-    assert_non_null(strstr(f->complaint, "briq check --repair"));
+    assert_int_equal(complaints->count, 1);
+    assert_non_null(strstr(complaints->last, "read-only"));
+    assert_non_null(strstr(complaints->last, "briq check --repair"));
     assert_int_equal(briq_write(store, "x", 1, 0, 0), -EIO);
     assert_int_equal(briq_flush(store), -EIO);
     assert_true(briq_store_maintain(store) < 0);
 }
 
-static void expect_mended(struct fixture *f)
+static void expect_mended(struct test_ward *f)
 {
+    struct complaints complaints;
     struct briq_store *store;
     test_patient_check(&f->patient, NULL, true, false, &f->findings);
     assert_int_equal(f->findings.error, 0);
@@ -120,7 +106,7 @@ static void expect_mended(struct fixture *f)
     assert_int_equal(f->findings.result.unrepaired, 0);
     test_patient_check(&f->patient, NULL, true, false, &f->findings);
     assert_int_equal(test_findings_errors(&f->findings), 0);
-    assert_int_equal(open_volume(f, &store), 0);
+    assert_int_equal(open_volume(f, &complaints, &store), 0);
     expect_content(f, store, 0);
     int r;
     assert_int_equal(overwrite(store, &r), TEST_PATIENT_BLOCKS - 1);
@@ -129,16 +115,17 @@ static void expect_mended(struct fixture *f)
 }
 
 /* Returns whether it was found out while the volume was at work. */
-static bool work_with(struct fixture *f, uint32_t seg, const struct briq_segment_entry *entry)
+static bool work_with(struct test_ward *f, uint32_t seg, const struct briq_segment_entry *entry)
 {
+    struct complaints complaints;
     struct briq_store *store;
     int r;
     test_patient_put_entry(&f->patient, &f->places, seg, entry);
-    assert_int_equal(open_volume(f, &store), 0);
+    assert_int_equal(open_volume(f, &complaints, &store), 0);
     uint32_t written = overwrite(store, &r);
     if (r != 0) {
         assert_int_equal(r, -EIO);
-        expect_latched(f, store);
+        expect_latched(&complaints, store);
         expect_content(f, store, written);
         assert_true(briq_store_close(store) < 0);
     } else {
@@ -155,7 +142,7 @@ static bool work_with(struct fixture *f, uint32_t seg, const struct briq_segment
 
 static void too_low_a_count_is_found_out(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     unsigned tried = 0, found = 0, kinds = 0;
     for (uint32_t seg = f->places.seg_first; seg < f->places.seg_end; seg++) {
         const struct briq_segment_entry sound = test_patient_entry(&f->patient, &f->places, seg);
@@ -179,13 +166,14 @@ static void too_low_a_count_is_found_out(void **state)
 
 static void what_cannot_be_is_refused_at_the_opening(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     uint32_t used = f->places.seg_first, empty;
     while (test_patient_entry(&f->patient, &f->places, used).state != 1)
         used++;
     empty = used;
     while (test_patient_entry(&f->patient, &f->places, empty).state != 0)
         empty++;
+    struct complaints complaints;
     struct briq_store *store;
     const struct {
         uint32_t seg, live;
@@ -195,7 +183,7 @@ static void what_cannot_be_is_refused_at_the_opening(void **state)
         entry.live = wrong[i].live;
         entry.on_host = true; /* or the line says nothing at all */
         test_patient_put_entry(&f->patient, &f->places, wrong[i].seg, &entry);
-        assert_int_equal(open_volume(f, &store), -EUCLEAN);
+        assert_int_equal(open_volume(f, &complaints, &store), -EUCLEAN);
         expect_mended(f);
         test_patient_restore(&f->patient);
     }
@@ -204,9 +192,9 @@ static void what_cannot_be_is_refused_at_the_opening(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(too_low_a_count_is_found_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_low_a_count_is_found_out, set_up, test_ward_close),
         cmocka_unit_test_setup_teardown(what_cannot_be_is_refused_at_the_opening, set_up,
-                                        tear_down),
+                                        test_ward_close),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
