@@ -116,6 +116,28 @@ bool history_explains(const struct history *h, const struct finding *found, uint
     return any;
 }
 
+bool history_knows(const struct history *h, const struct finding *found, uint64_t size)
+{
+    static const uint8_t zeros[BRIQ_BLOCK_BYTES];
+    uint8_t *state = malloc(sizeof h->base);
+    bool known[HISTORY_BLOCKS_UP] = {false}, all = true;
+    BRIQ_ASSERT(state != NULL);
+    memcpy(state, h->base, sizeof h->base);
+    for (unsigned n = 0; n <= h->count; n++) {
+        for (uint32_t block = 0; block < blocks_of(size); block++)
+            known[block] = known[block] || !block_differs(found, state, size, block);
+        if (n < h->count)
+            apply(&h->deeds[n], state);
+    }
+    for (uint32_t block = 0; block < blocks_of(size); block++) {
+        size_t off = block * (size_t)BRIQ_BLOCK_BYTES;
+        size_t len = briq_min_u64(BRIQ_BLOCK_BYTES, size - off);
+        all = all && (known[block] || memcmp(found->bytes + off, zeros, len) == 0);
+    }
+    free(state);
+    return all;
+}
+
 void history_print(const struct history *h, const struct finding *found, uint64_t size)
 {
     fprintf(stderr, "  %u deeds, %u acknowledged, %u flushed; %u blocks unreadable\n", h->count,

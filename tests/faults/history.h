@@ -70,6 +70,12 @@ void history_settle(struct history *h);
 bool history_explains(const struct history *h, const struct finding *found, uint64_t size,
                       unsigned least, unsigned *ret_n) BRIQ_MUST;
 
+/*
+ * Whether every readable block holds what it held after some number of deeds, or zeros; each block
+ * by itself.
+ */
+bool history_knows(const struct history *h, const struct finding *found, uint64_t size) BRIQ_MUST;
+
 /* Prints what differs from the state after all deeds. */
 void history_print(const struct history *h, const struct finding *found, uint64_t size);
 

@@ -604,6 +604,22 @@ void stage_verify_closed(struct stage *s, unsigned least)
     history_settle(&s->history);
 }
 
+bool stage_holds_known_blocks(struct stage *s)
+{
+    open_healthy(s);
+    if (s->store == NULL)
+        return false;
+    look_at(s, s->store);
+    if (!history_knows(&s->history, &s->found, s->volume_bytes)) {
+        history_print(&s->history, &s->found, s->volume_bytes);
+        stage_fail(s, "opened again a block holds what it never held");
+    }
+    if (briq_store_close(s->store) < 0)
+        s->errors++;
+    s->store = NULL;
+    return true;
+}
+
 void stage_expect_well(struct stage *s)
 {
     if (s->store == NULL)

@@ -105,6 +105,10 @@ void stage_verify(struct stage *s);
  */
 void stage_verify_closed(struct stage *s, unsigned least);
 
+/* The same with less: each block by itself is as some number of deeds left it, or zeros. Returns
+ * whether the volume could be opened at all; closes it. */
+bool stage_holds_known_blocks(struct stage *s);
+
 /* Writes, flushes and closes as on any healthy volume; a deep check then finds nothing. */
 void stage_expect_well(struct stage *s);
 
