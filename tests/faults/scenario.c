@@ -290,6 +290,25 @@ static void work_without_windows(struct stage *s)
     open_and_work(s, &(struct briq_open_options){.no_windows_file = true}, WORK_STEPS);
 }
 
+/* The server is killed before it can close, and everything it did is judged by what it left. */
+static void work_and_die(struct stage *s)
+{
+    struct snapshot dead;
+    if (stage_volume_open(s, &plain) < 0)
+        return;
+    steps(s, WORK_STEPS);
+    for (unsigned i = 0; i < HISTORY_BLOCKS - 8; i += 8)
+        (void)stage_write(s, i * BRIQ_BLOCK_BYTES, 8 * BRIQ_BLOCK_BYTES, 0);
+    stage_keep(s, &dead);
+    unsigned errors = s->errors;
+    bool limbo = s->limbo;
+    (void)stage_volume_close(s);
+    stage_restore(s, &dead);
+    snapshot_free(&dead);
+    s->errors = errors;
+    s->limbo = limbo;
+}
+
 static void start_and_close(struct stage *s)
 {
     if (stage_volume_open(s, &plain) < 0)
@@ -390,6 +409,7 @@ const struct scenario scenarios[] = {
      true},
     {"work-without-windows", prepare_clean, work_without_windows, judge_volume,
      R | W | F | S | D | O | A | M, true},
+    {"work-and-die", prepare_clean, work_and_die, judge_volume, R | W | F | S | O | A | M, true},
     {"start", prepare_clean, start_and_close, judge_volume, T, false},
     {"resize", prepare_clean, resize, judge_volume, R | W | F | S | D | O | A | M, true},
     {"compact", prepare_clean, compact, judge_volume, R | W | F | S | D | O | A | M, true},
