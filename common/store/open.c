@@ -505,6 +505,8 @@ static int open_begin(const char *name, const struct briq_open_options *options,
     if (store == NULL || store->name == NULL) {
         if (options != NULL)
             briq_device_close(options->device);
+        if (store != NULL)
+            store_free(store, false);
         return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
     }
     *ret = store;
