@@ -9,6 +9,7 @@
 #   check-quick    the unit tests alone
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
@@ -91,8 +92,10 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(STRESS_SRC) \
+	$(BENCH_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -105,16 +108,19 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(STRESS) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(STRESS) $(TEST_SCRIPTS) \
+	$(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
+.PHONY: check-canaries
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -177,7 +183,7 @@ comma := ,
 $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
 $(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
 
-$(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
+$(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
@@ -246,6 +252,9 @@ check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
+
+check-canaries: tests
+	@./run tests/canary/every-canary-is-caught --seeds 100
 
 bench-store: all
 	@./run briq bench store

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,8 @@ struct test_disk {
     struct pending *first, **last; /* in the order of their arrival */
     uint64_t generation;           /* handles of earlier ones are dead */
     uint64_t cut_after;
-    bool cut;
-    bool lies; /* a flush does nothing */
+    atomic_bool cut; /* written under the mutex; others may look */
+    bool lies;       /* a flush does nothing */
     struct test_disk_fates fates;
 };
 
