@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "common/base/align.h"
-#include "common/base/boot_id.h"
+#include "common/store/open.h"
 #include "common/store/put.h"
 #include "common/store/tree.h"
 #include "common/store/walk.h"
@@ -130,8 +130,8 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
 {
     struct briq_windows_options options = left_options(store);
     uint8_t boot_id[16];
-    bool same_boot =
-        briq_boot_id(boot_id) == 0 && memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
+    bool same_boot = briq_open_boot_id(store, boot_id) == 0 &&
+                     memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
     if (!same_boot)
         return 0;
     if (!store->sb.windows_in_file) {
