@@ -408,6 +408,17 @@ static uint64_t left_over(const struct items *streams, unsigned count)
     return left;
 }
 
+/*
+ * Whether a record may be of a write that was cut off in the middle. What a flush covered is whole,
+ * and so is what the windows of the dead process gave back; but a process that had no windows file
+ * leaves its last writes, never acknowledged, in whatever state they were.
+ */
+static bool may_be_torn(const struct briq_recovery *recovery, const struct item *item)
+{
+    bool rewritten = recovery->process_death && recovery->leftover == BRIQ_LEFTOVER_FOUND;
+    return item->seq > recovery->durable_seq && !rewritten;
+}
+
 static int apply_in_order(struct briq_store *store, struct briq_recovery *recovery,
                           struct items *streams, unsigned count)
 {
@@ -415,11 +426,15 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
     uint64_t last = store->sb.checkpoint_seq;
     while ((s = oldest(streams, count)) != NULL) {
         const struct item *item = &s->item[s->next];
-        bool flushed = item->seq <= recovery->durable_seq;
         if (item->seq != last + 1 && !recovery->process_death)
             break;
-        if (!flushed && !recovery->process_death && !payload_is_whole(store, item))
-            break;
+        if (may_be_torn(recovery, item) && !payload_is_whole(store, item)) {
+            if (!recovery->process_death)
+                break;
+            recovery->torn++;
+            s->next++;
+            continue;
+        }
         if (item->seq > last + 1 && last < recovery->durable_seq)
             recovery->lost_flushed += briq_min_u64(item->seq - 1, recovery->durable_seq) - last;
         int r = apply(store, item);
@@ -430,7 +445,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
         s->next++;
     }
     recovery->last_seq = last;
-    recovery->discarded = left_over(streams, count);
+    recovery->discarded = recovery->torn + left_over(streams, count);
     if (last < recovery->durable_seq)
         recovery->lost_flushed += recovery->durable_seq - last;
     return 0;
