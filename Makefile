@@ -92,15 +92,18 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+SIM_SRC := $(call in_room,tests/sim)
 STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(STRESS_SRC) \
-	$(BENCH_SRC)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
+	$(STRESS_SRC) $(BENCH_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
 CLI_LIB := $(if $(CLI_SRC),$(B)/libbriq-cli.a)
 TESTLIB := $(if $(TESTLIB_SRC),$(B)/libbriq-test.a)
+# The simulator without main(): its parts are tested, and it is linked with other stores too.
+SIM_LIB := $(if $(SIM_SRC),$(B)/libbriq-sim.a)
 BRIQ := $(if $(CLI_SRC),$(B)/briq)
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
 PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
@@ -108,15 +111,16 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(STRESS) $(BENCH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(STRESS) $(TEST_SCRIPTS) \
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(TEST_SCRIPTS) \
 	$(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
@@ -171,6 +175,9 @@ $(CLI_LIB): $(call objects,$(filter-out cli/main.c,$(CLI_SRC))) $(B)/sources
 $(TESTLIB): $(call objects,$(TESTLIB_SRC)) $(B)/sources
 	$(archive)
 
+$(SIM_LIB): $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC))) $(B)/sources
+	$(archive)
+
 $(BRIQ): $(call objects,$(CLI_SRC)) $(LIB)
 	$(call link)
 
@@ -183,9 +190,11 @@ comma := ,
 $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
 $(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
 
-$(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
+$(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(SIM_LIB) $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+$(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
 	$(call link)
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)

@@ -328,6 +328,7 @@ int briq_check(const char *path, const struct briq_check_options *options,
         .windows = options->repair ? 0 : BRIQ_WINDOWS_MAX, /* to hold those of a dead server */
         .windows_dir = options->windows_dir,
         .device = options->device,
+        .boot_id = options->boot_id,
     };
     memset(result, 0, sizeof *result);
     c.cures_end = &c.cures;

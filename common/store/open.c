@@ -213,6 +213,14 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
     return briq_windows_init(&store->windows, &options, &store->epoch, &store->waitq, err);
 }
 
+int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16])
+{
+    if (store->options.boot_id == NULL)
+        return briq_boot_id(ret);
+    memcpy(ret, store->options.boot_id, BRIQ_BOOT_ID_BYTES);
+    return 0;
+}
+
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and
  * writes are given to the device before they are acknowledged. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
@@ -220,7 +228,7 @@ static int make_windows(struct briq_store *store, struct briq_error *err)
     uint8_t boot_id[16];
     struct briq_error why = {{0}};
     bool wanted = !store->opened_read_only && !store->options.no_windows_file;
-    if (wanted && briq_boot_id(boot_id) == 0 &&
+    if (wanted && briq_open_boot_id(store, boot_id) == 0 &&
         init_windows(store, boot_id, store->options.windows_dir, &why) == 0)
         return 0;
     memset(boot_id, 0, sizeof boot_id);
@@ -368,7 +376,7 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->streams = (uint8_t)store->journal.user_count;
     sb->windows_in_file = !store->push_before_ack;
     sb->segseq = store->space.segseq;
-    if (briq_boot_id(sb->boot_id) < 0)
+    if (briq_open_boot_id(store, sb->boot_id) < 0)
         memset(sb->boot_id, 0, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         sb->heads[i] = briq_journal_head(&store->journal.streams[i]);

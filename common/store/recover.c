@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "common/base/align.h"
-#include "common/base/boot_id.h"
+#include "common/store/open.h"
 #include "common/store/put.h"
 #include "common/store/tree.h"
 #include "common/store/walk.h"
@@ -108,6 +108,39 @@ static uint32_t seal_open_chunk(struct briq_store *store, const struct briq_wind
     return off + chunk.len;
 }
 
+/* Writes the sectors of `mem` that differ from what the device has there; all are multiples of the
+ * chunk alignment. */
+static int write_differing(struct briq_store *store, const uint8_t *mem, const uint8_t *there,
+                           uint32_t len, uint64_t where)
+{
+    int r = 0;
+    for (uint32_t off = 0, upto; off < len && r == 0; off = upto) {
+        upto = off + BRIQ_CHUNK_ALIGN;
+        if (memcmp(mem + off, there + off, BRIQ_CHUNK_ALIGN) == 0)
+            continue;
+        while (upto < len && memcmp(mem + upto, there + upto, BRIQ_CHUNK_ALIGN) != 0)
+            upto += BRIQ_CHUNK_ALIGN;
+        r = briq_device_write(store->dev, mem + off, upto - off, where + off);
+    }
+    return r;
+}
+
+/* Writes what the device does not hold yet. What a flush covered is not written again: a power cut
+ * in the middle of that could destroy it. */
+static int write_missing(struct briq_store *store, const uint8_t *mem, uint32_t len, uint64_t where)
+{
+    uint8_t *there = aligned_alloc(4096, len);
+    if (there == NULL)
+        return -ENOMEM;
+    int r = briq_device_read(store->dev, there, len, where);
+    if (r == 0)
+        r = write_differing(store, mem, there, len, where);
+    else if (r == -EIO) /* what cannot be read can perhaps be written */
+        r = briq_device_write(store->dev, mem, len, where);
+    free(there);
+    return r;
+}
+
 static int replay_window(struct briq_store *store, struct briq_recovery *recovery, uint32_t i)
 {
     const struct briq_windows_header *h = recovery->left.header;
@@ -122,7 +155,7 @@ static int replay_window(struct briq_store *store, struct briq_recovery *recover
     uint64_t where = briq_space_offset(&store->space, d->seg) + d->base;
     if (store->opened_read_only)
         return briq_windows_adopt(&store->windows, where, mem, d->start, end);
-    return briq_device_write(store->dev, mem + d->start, end - d->start, where + d->start);
+    return write_missing(store, mem + d->start, end - d->start, where + d->start);
 }
 
 static int replay_windows(struct briq_store *store, struct briq_recovery *recovery,
@@ -130,8 +163,8 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
 {
     struct briq_windows_options options = left_options(store);
     uint8_t boot_id[16];
-    bool same_boot =
-        briq_boot_id(boot_id) == 0 && memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
+    bool same_boot = briq_open_boot_id(store, boot_id) == 0 &&
+                     memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
     if (!same_boot)
         return 0;
     if (!store->sb.windows_in_file) {
@@ -375,6 +408,17 @@ static uint64_t left_over(const struct items *streams, unsigned count)
     return left;
 }
 
+/*
+ * Whether a record may be of a write that was cut off in the middle. What a flush covered is whole,
+ * and so is what the windows of the dead process gave back; but a process that had no windows file
+ * leaves its last writes, never acknowledged, in whatever state they were.
+ */
+static bool may_be_torn(const struct briq_recovery *recovery, const struct item *item)
+{
+    bool rewritten = recovery->process_death && recovery->leftover == BRIQ_LEFTOVER_FOUND;
+    return item->seq > recovery->durable_seq && !rewritten;
+}
+
 static int apply_in_order(struct briq_store *store, struct briq_recovery *recovery,
                           struct items *streams, unsigned count)
 {
@@ -382,11 +426,15 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
     uint64_t last = store->sb.checkpoint_seq;
     while ((s = oldest(streams, count)) != NULL) {
         const struct item *item = &s->item[s->next];
-        bool flushed = item->seq <= recovery->durable_seq;
         if (item->seq != last + 1 && !recovery->process_death)
             break;
-        if (!flushed && !recovery->process_death && !payload_is_whole(store, item))
-            break;
+        if (may_be_torn(recovery, item) && !payload_is_whole(store, item)) {
+            if (!recovery->process_death)
+                break;
+            recovery->torn++;
+            s->next++;
+            continue;
+        }
         if (item->seq > last + 1 && last < recovery->durable_seq)
             recovery->lost_flushed += briq_min_u64(item->seq - 1, recovery->durable_seq) - last;
         int r = apply(store, item);
@@ -397,7 +445,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
         s->next++;
     }
     recovery->last_seq = last;
-    recovery->discarded = left_over(streams, count);
+    recovery->discarded = recovery->torn + left_over(streams, count);
     if (last < recovery->durable_seq)
         recovery->lost_flushed += recovery->durable_seq - last;
     return 0;

@@ -15,6 +15,7 @@ struct briq_recovery {
     uint64_t durable_seq; /* highest sequence number known to have been flushed */
     uint64_t last_seq;    /* of the last record applied */
     uint64_t applied, discarded, from_windows, lost_flushed;
+    uint64_t torn; /* of the discarded: after a process death, with a payload that is not whole */
 };
 
 #endif

@@ -84,6 +84,8 @@ struct briq_open_options {
     /* For tests and simulation: the volume lives on this device instead of the named file; the
      * store owns it from the call on, also when the call fails. */
     struct briq_device *device;
+    /* For simulation: the 16 bytes that name this boot of the machine, instead of the kernel's. */
+    const uint8_t *boot_id;
     /* For simulation: no thread ever blocks; where a blocking call would have to wait for another
      * operation, this is called and must let some other operation progress. */
     void (*wait_hook)(void *opaque);
@@ -156,7 +158,8 @@ enum briq_op_flags {
 int briq_read(struct briq_store *store, void *buf, size_t len, uint64_t off) BRIQ_MUST;
 int briq_write(struct briq_store *store, const void *buf, size_t len, uint64_t off,
                unsigned flags) BRIQ_MUST;
-/* Whole blocks inside the range read as zeros and give their space back; partial edges are kept. */
+/* Whole blocks inside the range read as zeros and give their space back; partial edges are kept,
+ * and so is the last block of a volume whose size is not a multiple of a block. */
 int briq_trim(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags) BRIQ_MUST;
 /* The whole range reads as zeros; metadata only, but for partial blocks at its edges. */
 int briq_zero(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags) BRIQ_MUST;
@@ -185,7 +188,12 @@ struct briq_extent {
 int briq_status(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags,
                 struct briq_extent *extents, unsigned max, unsigned *ret_count) BRIQ_MUST;
 
-/* ---- stepwise calls -------------------------------------------------------------------------- */
+/*
+ * ---- stepwise calls ---------------------------------------------------------------------------
+ *
+ * A thread that has stepwise operations under way must not make a blocking call on the same store,
+ * unless wait_hook is set: the call may wait for something that only those operations give back.
+ */
 
 enum briq_io_kind {
     BRIQ_IO_READ,
@@ -360,8 +368,10 @@ struct briq_check_options {
     /* Called now and then with (done, total); may be NULL. */
     void (*progress)(void *opaque, uint64_t done, uint64_t total);
     void *opaque;
-    const char *windows_dir;    /* as in briq_open_options */
-    struct briq_device *device; /* as in briq_open_options */
+    /* as in briq_open_options */
+    const char *windows_dir;
+    struct briq_device *device;
+    const uint8_t *boot_id;
 };
 
 struct briq_check_result {
