@@ -33,7 +33,7 @@
 
 #define THREADS      3u
 #define STREAMS      2u
-#define VOLUME_BYTES (UINT64_C(1) << 20)
+#define VOLUME_BYTES (UINT64_C(4) << 20)
 #define LIMIT_BYTES  (UINT64_C(4) << 20 | UINT64_C(40) << 16) /* so that segments turn over */
 
 /* ---- what both cases share --------------------------------------------------------------------
@@ -98,7 +98,8 @@ static void disturb(struct scene *scene, struct briq_prng *prng)
  */
 
 #define SHARED_BLOCKS 8u
-#define SPAN_MAX      3u /* blocks in a request */
+#define FIRST_BLOCK   508u /* so that a border between pages of the map is among them */
+#define SPAN_MAX      3u   /* blocks in a request */
 #define ROUNDS        12u
 #define ROUND_OPS     1200u
 #define ZEROS         0u /* the value of a trimmed or zeroed block */
@@ -144,7 +145,7 @@ static void write_blocks(struct racer *r, uint32_t block, uint32_t count)
         note(r, block + i, number, begin, true);
     }
     assert(briq_write(scene->store, r->bytes, (size_t)count * BRIQ_BLOCK_BYTES,
-                      (uint64_t)block * BRIQ_BLOCK_BYTES, flags) == 0);
+                      (uint64_t)(FIRST_BLOCK + block) * BRIQ_BLOCK_BYTES, flags) == 0);
     note_return(r, first);
 }
 
@@ -154,7 +155,7 @@ static void read_blocks(struct racer *r, uint32_t block, uint32_t count)
     unsigned first = r->logged;
     uint64_t begin = tick(scene);
     assert(briq_read(scene->store, r->bytes, (size_t)count * BRIQ_BLOCK_BYTES,
-                     (uint64_t)block * BRIQ_BLOCK_BYTES) == 0);
+                     (uint64_t)(FIRST_BLOCK + block) * BRIQ_BLOCK_BYTES) == 0);
     uint64_t end = tick(scene);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t number = test_ledger_number(r->bytes + i * BRIQ_BLOCK_BYTES, block + i);
@@ -170,7 +171,7 @@ static void clear_block(struct racer *r, uint32_t block)
     if (!atomic_exchange(&r->may_clear[block], false))
         return;
     unsigned first = r->logged;
-    uint64_t off = (uint64_t)block * BRIQ_BLOCK_BYTES;
+    uint64_t off = (uint64_t)(FIRST_BLOCK + block) * BRIQ_BLOCK_BYTES;
     note(r, block, ZEROS, tick(scene), true);
     if (briq_prng_below(&r->prng, 2) == 0)
         assert(briq_trim(scene->store, BRIQ_BLOCK_BYTES, off, 0) == 0);
@@ -218,8 +219,9 @@ static uint64_t judge_block(struct scene *scene, const struct racer *racers, uin
         for (unsigned j = 0; j < racers[i].logged; j++)
             if (racers[i].log[j].block == block)
                 events[count++] = racers[i].log[j].event;
-    assert_int_equal(
-        briq_read(scene->store, bytes, sizeof bytes, (uint64_t)block * BRIQ_BLOCK_BYTES), 0);
+    assert_int_equal(briq_read(scene->store, bytes, sizeof bytes,
+                               (uint64_t)(FIRST_BLOCK + block) * BRIQ_BLOCK_BYTES),
+                     0);
     uint64_t last = test_ledger_number(bytes, block);
     events[count++] =
         (struct test_event){.value = last, .begin = begin, .end = tick(scene), .write = false};
@@ -279,6 +281,8 @@ static void every_read_of_whole_blocks_is_of_an_allowed_value(void **state)
 #define SHORT_ROUNDS 1500u
 #define SHORT_OPS    2u /* of each thread in a round */
 #define PAIR         2u /* neighbours that a round is about */
+#define PAIRS        128u
+#define FIRST_PAIR   200u /* so that they lie in two pages of the map */
 
 static_assert(THREADS * SHORT_OPS + 1 <= TEST_LINEAR_MAX, "no order can be found for more");
 
@@ -412,7 +416,6 @@ static void every_read_of_parts_of_blocks_is_of_an_allowed_value(void **state)
     (void)state;
     struct scene scene;
     uint64_t seed = test_seed("build/tests/stress/test_allowed_values");
-    uint32_t pairs = VOLUME_BYTES / BRIQ_BLOCK_BYTES / PAIR;
     uint8_t *content = calloc(1, VOLUME_BYTES);
     struct player *players = calloc(THREADS, sizeof *players);
     pthread_t threads[THREADS];
@@ -425,7 +428,7 @@ static void every_read_of_parts_of_blocks_is_of_an_allowed_value(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, play, &players[i]), 0);
     }
     for (unsigned round = 0; round < test_repeats(SHORT_ROUNDS); round++) {
-        uint64_t pair_off = (uint64_t)(round % pairs) * PAIR * BRIQ_BLOCK_BYTES;
+        uint64_t pair_off = (FIRST_PAIR + round % PAIRS) * PAIR * (uint64_t)BRIQ_BLOCK_BYTES;
         for (unsigned i = 0; i < THREADS; i++)
             players[i].pair_off = pair_off;
         pthread_barrier_wait(&scene.barrier);

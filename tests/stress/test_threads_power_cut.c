@@ -34,6 +34,7 @@
 #define CUTS          12u
 #define WRITERS       3u
 #define BLOCKS_EACH   70u
+#define APART         540u /* so that each has a page of the map of his own, and a part of another */
 #define ACTS_MAX      250u /* of one writer between two cuts */
 #define REQUESTS_MAX  120u /* of the disk before it is cut */
 #define FUA_ONE_IN    40u
@@ -121,7 +122,7 @@ static void *write_until_the_power_goes(void *opaque)
 
 static void life_begin(struct life *life, uint64_t seed)
 {
-    struct briq_create_options options = {.size_bytes = WRITERS * BLOCKS_EACH * BRIQ_BLOCK_BYTES,
+    struct briq_create_options options = {.size_bytes = WRITERS * APART * BRIQ_BLOCK_BYTES,
                                           .limit_bytes = LIMIT_BYTES,
                                           .segment_shift = 16};
     *life = (struct life){.prng = {.state = seed}, .seed = seed};
@@ -135,7 +136,7 @@ static void life_begin(struct life *life, uint64_t seed)
         struct writer *w = &life->writers[i];
         w->life = life;
         w->ledger = test_ledger_open(BLOCKS_EACH, ACTS_MAX + 1);
-        w->ledger->first_block = i * BLOCKS_EACH;
+        w->ledger->first_block = (i + 1) * APART - BLOCKS_EACH;
         w->seen = calloc(ACTS_MAX + 1, sizeof *w->seen);
         assert_non_null(w->seen);
     }

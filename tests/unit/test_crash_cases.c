@@ -250,24 +250,7 @@ static void flush_some_and_leave_some(void *opaque)
         assert(test_ledger_act(scene->ledger, store, &prng, 0) == 0);
 }
 
-/* Makes the volume one that was last opened under another boot. */
-static void put_boot_id_of_volume(const struct scene *scene, const uint8_t boot_id[16])
-{
-    static const uint64_t offsets[] = {BRIQ_SB_A_OFFSET, BRIQ_SB_B_OFFSET};
-    struct test_image image;
-    test_image_open(&image, scene->path.text);
-    for (unsigned i = 0; i < BRIQ_COUNT_OF(offsets); i++) {
-        struct briq_superblock sb;
-        uint8_t page[BRIQ_SB_BYTES];
-        if (briq_superblock_decode(image.bytes + offsets[i], &sb) != BRIQ_SB_OK)
-            continue;
-        memcpy(sb.boot_id, boot_id, sizeof sb.boot_id);
-        briq_superblock_encode(&sb, page);
-        test_image_write(&image, offsets[i], page, sizeof page);
-    }
-    test_image_close(&image);
-}
-
+/* Makes the windows those of another boot. */
 static void put_boot_id_of_windows(const struct scene *scene, const uint8_t boot_id[16])
 {
     struct test_path path = windows_file(scene);
@@ -298,11 +281,14 @@ static void lose_half_of_windows(const struct scene *scene)
     close(fd);
 }
 
-static void expect_a_prefix_without_windows(struct scene *scene)
+/* Opens the volume in the boot `boot_id`; NULL: in this one. */
+static void expect_a_prefix_without_windows(struct scene *scene, const uint8_t *boot_id)
 {
     uint64_t n, flushed = atomic_load(&scene->ledger->flushed);
     struct briq_stats stats;
-    struct briq_store *store = open_volume(scene);
+    struct briq_open_options options = {
+        .windows_dir = scene->windows.path, .streams = 1, .boot_id = boot_id};
+    struct briq_store *store = test_volume_open(scene->path.text, &options);
     if (!test_ledger_check(scene->ledger, store, flushed, &n))
         fail_msg("windows that are not this opening's were replayed: not a prefix");
     briq_store_stats(store, &stats);
@@ -327,10 +313,8 @@ static void windows_from_before_a_reboot_do_not_count(void **state)
     set_up(&scene);
     assert_int_equal(test_in_child(flush_some_and_leave_some, &scene), 0);
     other_boot_id(boot_id);
-    put_boot_id_of_volume(&scene, boot_id);
-    put_boot_id_of_windows(&scene, boot_id);
     lose_half_of_windows(&scene);
-    expect_a_prefix_without_windows(&scene);
+    expect_a_prefix_without_windows(&scene, boot_id);
     tear_down(&scene);
 }
 
@@ -345,7 +329,7 @@ static void windows_of_another_boot_do_not_count(void **state)
     other_boot_id(boot_id);
     put_boot_id_of_windows(&scene, boot_id);
     lose_half_of_windows(&scene);
-    expect_a_prefix_without_windows(&scene);
+    expect_a_prefix_without_windows(&scene, NULL);
     tear_down(&scene);
 }
 
@@ -372,7 +356,7 @@ static void windows_of_an_earlier_opening_do_not_count(void **state)
     assert_int_equal(test_in_child(turn_everything_over, &scene), 0);
     test_dir_empty(&scene.windows);
     test_file_copy(kept.text, name.text);
-    expect_a_prefix_without_windows(&scene);
+    expect_a_prefix_without_windows(&scene, NULL);
     tear_down(&scene);
 }
 
