@@ -9,6 +9,7 @@
 #   check-quick    the unit tests alone
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-long     what takes long: check-canaries
 #   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
@@ -124,7 +125,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 	$(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
-.PHONY: check-canaries
+.PHONY: check-long check-canaries
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -262,6 +263,7 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
 
+check-long: check-canaries
 check-canaries: tests
 	@./run tests/canary/every-canary-is-caught --seeds 100
 
