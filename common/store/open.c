@@ -487,6 +487,12 @@ static int open_parts(struct briq_store *store, struct briq_error *err)
     return r;
 }
 
+int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err)
+{
+    int r = store->opened_read_only ? 0 : briq_device_flush(store->dev);
+    return r == 0 ? 0 : briq_error_set(err, r, "%s: cannot flush: %s", store->name, strerror(-r));
+}
+
 static int open_volume(struct briq_store *store, struct briq_error *err)
 {
     int r = open_parts(store, err);
@@ -494,6 +500,8 @@ static int open_volume(struct briq_store *store, struct briq_error *err)
         r = briq_tree_load(store, NULL, err);
     if (r == 0)
         r = briq_open_check_length(store, err);
+    if (r == 0)
+        r = briq_open_confirm_superblock(store, err);
     if (r == 0)
         r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
     return r;
