@@ -120,8 +120,7 @@ static int read_for_scan(void *opaque, void *buf, size_t len, uint64_t off)
     return briq_check_read(opaque, buf, len, off);
 }
 
-struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq,
-                                  bool patient)
+struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq)
 {
     *c->scan = (struct briq_scan){
         .read = read_for_scan,
@@ -131,7 +130,6 @@ struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t
         .window_bytes = c->store->windows.window_bytes,
         .uuid_lo = c->store->journal.uuid_lo,
         .segseq = segseq,
-        .patient = patient,
     };
     return c->scan;
 }

@@ -125,6 +125,20 @@ static int write_differing(struct briq_store *store, const uint8_t *mem, const u
     return r;
 }
 
+/* Reads sector by sector; what cannot be read differs from `mem`, and can perhaps be written. */
+static int read_sectors(struct briq_store *store, const uint8_t *mem, uint8_t *there, uint32_t len,
+                        uint64_t where)
+{
+    for (uint32_t off = 0; off < len; off += BRIQ_CHUNK_ALIGN) {
+        int r = briq_device_read(store->dev, there + off, BRIQ_CHUNK_ALIGN, where + off);
+        if (r < 0 && r != -EIO)
+            return r;
+        if (r < 0)
+            there[off] = (uint8_t)~mem[off];
+    }
+    return 0;
+}
+
 /* Writes what the device does not hold yet. What a flush covered is not written again: a power cut
  * in the middle of that could destroy it. */
 static int write_missing(struct briq_store *store, const uint8_t *mem, uint32_t len, uint64_t where)
@@ -133,10 +147,10 @@ static int write_missing(struct briq_store *store, const uint8_t *mem, uint32_t 
     if (there == NULL)
         return -ENOMEM;
     int r = briq_device_read(store->dev, there, len, where);
+    if (r == -EIO)
+        r = read_sectors(store, mem, there, len, where);
     if (r == 0)
         r = write_differing(store, mem, there, len, where);
-    else if (r == -EIO) /* what cannot be read can perhaps be written */
-        r = briq_device_write(store->dev, mem, len, where);
     free(there);
     return r;
 }

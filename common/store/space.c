@@ -344,6 +344,18 @@ int briq_space_prepare(struct briq_space *space, uint32_t want)
     }
 }
 
+int briq_space_confirm(struct briq_space *space)
+{
+    int r = 0;
+    for (uint32_t left = space->ready.count; left > 0 && (r == 0 || r == -ENOSPC); left--) {
+        pthread_mutex_lock(&space->lock);
+        uint32_t seg = list_pop(space, &space->ready);
+        pthread_mutex_unlock(&space->lock);
+        r = make_ready(space, seg);
+    }
+    return r == -ENOSPC ? 0 : r;
+}
+
 void briq_space_give_back(struct briq_space *space, uint32_t keep)
 {
     if (space->keep_all)

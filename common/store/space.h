@@ -194,6 +194,11 @@ uint32_t briq_space_in_grace(struct briq_space *space);
  */
 int briq_space_prepare(struct briq_space *space, uint32_t want);
 
+/* The stored table may say that the host holds segments which were given back since, by an opening
+ * that crashed: asks it for all that are READY. What it does not grant is BARE. Blocks. 0, or the
+ * host's error other than -ENOSPC. Thread: open. */
+int briq_space_confirm(struct briq_space *space) BRIQ_MUST;
+
 /* READY -> BARE, giving space back to the host, until no more than `keep` are ready. Blocks. */
 void briq_space_give_back(struct briq_space *space, uint32_t keep);
 

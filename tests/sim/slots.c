@@ -344,8 +344,10 @@ void sim_slots_tell_disk(struct sim_life *life)
         const struct sim_slot *slot = &life->slots[i];
         for (unsigned k = 0; slot->state == SIM_DEVICE && k < slot->op.io_count; k++) {
             const struct briq_io *io = &slot->op.io[k];
-            if (!slot->io_done[k] && io->kind == BRIQ_IO_WRITE)
-                test_disk_in_flight(life->disk, io->buf, io->len, io->off);
+            if (slot->io_done[k] || io->kind != BRIQ_IO_WRITE)
+                continue;
+            test_disk_in_flight(life->disk, io->buf, io->len, io->off);
+            protocol_in_flight(life->protocol, io->off, io->len);
         }
     }
 }
