@@ -3,8 +3,9 @@
  * test_winners.c - of writes that race for one block, the one that won while the program ran is the
  * one that recovery finds: whatever a reader saw last is what he sees after a crash.
  *
- * A child's threads write the same blocks in step, through different streams; when all is quiet it
- * notes what each block holds, and ends without closing the volume.
+ * A child's threads write the same blocks in step, through different streams, while another one
+ * clears the rest of their page of the map, so that they have to wait for its lock. When all is
+ * quiet the child notes what each block holds, and ends without closing the volume.
  */
 #undef NDEBUG
 #include <assert.h>
@@ -25,10 +26,14 @@
 #include "tests/lib/steps.h"
 #include "tests/lib/temp_dir.h"
 
-#define THREADS 3u
-#define BLOCKS  600u /* raced for once in a round */
-#define STRIDE  4u   /* blocks between two meetings of the threads */
-#define ROUNDS  6u
+#define WRITERS     3u
+#define PAGES       6u
+#define PAGE_BLOCKS 512u                  /* of a page of the map */
+#define RACED       100u                  /* of these, the first */
+#define BLOCKS      (PAGES * RACED)       /* raced for once in a round */
+#define VOLUME      (PAGES * PAGE_BLOCKS) /* blocks */
+#define STRIDE      4u                    /* blocks between two meetings of the threads */
+#define ROUNDS      6u
 
 struct scene {
     struct test_dir dir, windows;
@@ -51,16 +56,21 @@ struct racer {
 
 static struct briq_store *open_volume(const struct scene *scene)
 {
-    struct briq_open_options options = {.windows_dir = scene->windows.path, .streams = THREADS};
+    struct briq_open_options options = {.windows_dir = scene->windows.path, .streams = WRITERS};
     return test_volume_open(scene->path.text, &options);
+}
+
+/* Byte offset of a block that is raced for. */
+static uint64_t where(uint32_t block)
+{
+    return (block / RACED * PAGE_BLOCKS + block % RACED) * (uint64_t)BRIQ_BLOCK_BYTES;
 }
 
 static void write_one(const struct racer *r, struct briq_ctx *ctx, uint32_t block)
 {
     uint8_t bytes[BRIQ_BLOCK_BYTES];
-    uint64_t off = (uint64_t)block * BRIQ_BLOCK_BYTES;
-    test_ledger_content(r->scene->number + block * THREADS + r->index + 1, block, bytes);
-    assert(test_step_run(r->store, ctx, BRIQ_OP_WRITE, bytes, sizeof bytes, off, 0) == 0);
+    test_ledger_content(r->scene->number + block * WRITERS + r->index + 1, block, bytes);
+    assert(test_step_run(r->store, ctx, BRIQ_OP_WRITE, bytes, sizeof bytes, where(block), 0) == 0);
 }
 
 static void *race(void *opaque)
@@ -77,12 +87,27 @@ static void *race(void *opaque)
     return NULL;
 }
 
+/* Zeros, then holes: each changes every word, under the lock of the page. */
+static void *hold_the_page(void *opaque)
+{
+    struct racer *r = opaque;
+    uint64_t len = (PAGE_BLOCKS - RACED) * (uint64_t)BRIQ_BLOCK_BYTES;
+    for (uint32_t block = 0; block < BLOCKS; block += STRIDE) {
+        uint64_t off = (block / RACED * PAGE_BLOCKS + RACED) * (uint64_t)BRIQ_BLOCK_BYTES;
+        pthread_barrier_wait(r->barrier);
+        for (unsigned i = 0; i < STRIDE; i++) {
+            assert(briq_zero(r->store, len, off, 0) == 0);
+            assert(briq_trim(r->store, len, off, 0) == 0);
+        }
+    }
+    return NULL;
+}
+
 static void note_winners(const struct scene *scene, struct briq_store *store)
 {
     for (uint32_t block = 0; block < BLOCKS; block++) {
         uint8_t bytes[BRIQ_BLOCK_BYTES];
-        uint64_t off = (uint64_t)block * BRIQ_BLOCK_BYTES;
-        assert(briq_read(store, bytes, sizeof bytes, off) == 0);
+        assert(briq_read(store, bytes, sizeof bytes, where(block)) == 0);
         scene->winners[block] = test_ledger_number(bytes, block);
         assert(scene->winners[block] > scene->number);
     }
@@ -91,16 +116,17 @@ static void note_winners(const struct scene *scene, struct briq_store *store)
 static void race_and_die(void *opaque)
 {
     const struct scene *scene = opaque;
-    struct racer racers[THREADS];
+    struct racer racers[WRITERS + 1];
     pthread_barrier_t barrier;
     struct briq_store *store = open_volume(scene);
     assert(briq_store_start(store) == 0);
-    pthread_barrier_init(&barrier, NULL, THREADS);
-    for (unsigned i = 0; i < THREADS; i++) {
+    pthread_barrier_init(&barrier, NULL, WRITERS + 1);
+    for (unsigned i = 0; i <= WRITERS; i++) {
+        void *(*work)(void *) = i < WRITERS ? race : hold_the_page;
         racers[i] = (struct racer){.scene = scene, .store = store, .barrier = &barrier, .index = i};
-        assert(pthread_create(&racers[i].thread, NULL, race, &racers[i]) == 0);
+        assert(pthread_create(&racers[i].thread, NULL, work, &racers[i]) == 0);
     }
-    for (unsigned i = 0; i < THREADS; i++)
+    for (unsigned i = 0; i <= WRITERS; i++)
         pthread_join(racers[i].thread, NULL);
     note_winners(scene, store);
     assert(!scene->flush || briq_flush(store) == 0);
@@ -111,7 +137,7 @@ static void race_and_die(void *opaque)
 
 static void set_up(struct scene *scene, bool flush)
 {
-    struct briq_create_options options = {.size_bytes = BLOCKS * BRIQ_BLOCK_BYTES,
+    struct briq_create_options options = {.size_bytes = VOLUME * BRIQ_BLOCK_BYTES,
                                           .segment_shift = 16};
     *scene = (struct scene){.flush = flush};
     test_dir_open(&scene->dir, TEST_DIR_MEMORY);
@@ -134,8 +160,7 @@ static void compare(const struct scene *scene, struct briq_store *store)
 {
     for (uint32_t block = 0; block < BLOCKS; block++) {
         uint8_t bytes[BRIQ_BLOCK_BYTES];
-        uint64_t off = (uint64_t)block * BRIQ_BLOCK_BYTES;
-        assert_int_equal(briq_read(store, bytes, sizeof bytes, off), 0);
+        assert_int_equal(briq_read(store, bytes, sizeof bytes, where(block)), 0);
         uint64_t found = test_ledger_number(bytes, block);
         if (found != scene->winners[block])
             fail_msg("block %" PRIu32 ": write %" PRIu64 " was read last, and after the crash it is"
@@ -156,7 +181,7 @@ static void race_and_recover(bool flush)
         assert_false(briq_store_read_only(store));
         compare(&scene, store);
         test_volume_close(store);
-        scene.number += BLOCKS * THREADS;
+        scene.number += BLOCKS * WRITERS;
     }
     assert_true(test_volume_is_sound(scene.path.text, scene.windows.path));
     tear_down(&scene);
