@@ -129,11 +129,12 @@ static const char *needed_in(struct protocol *p, uint32_t seg, uint32_t seg_shif
     return what;
 }
 
-/* A stream has named it as the one after its own, and may give it back if it never gets there. */
-static bool is_next(const struct briq_superblock *sb, uint32_t seg)
+/* A stream has it, or has named it as the next. If nothing was ever written there it may give it
+ * back. */
+static bool is_of_stream(const struct briq_superblock *sb, uint32_t seg)
 {
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        if (sb->heads[i].next_seg == seg)
+        if (sb->heads[i].seg == seg || sb->heads[i].next_seg == seg)
             return true;
     return false;
 }
@@ -144,7 +145,7 @@ static bool in_use_before(struct protocol *p, const struct briq_chunk *c)
     const struct protocol_segment *s = protocol_segment(p, c->seg);
     for (int i = PROTOCOL_DURABLE; i <= PROTOCOL_WRITTEN; i++)
         if (p->superblock[i].known && s->table_state[i] != 0 && s->table_use[i] != c->segseq &&
-            !is_next(&p->superblock[i].sb, c->seg))
+            !is_of_stream(&p->superblock[i].sb, c->seg))
             return true;
     return false;
 }
