@@ -508,14 +508,21 @@ static int protocol_flush(struct briq_device *dev)
     return r;
 }
 
+static void mark_on_host(struct protocol *p, uint64_t off, uint64_t len, bool on_host)
+{
+    const struct briq_superblock *sb = newest(p);
+    if (sb == NULL)
+        return;
+    for (uint64_t at = off; at < off + len; at += UINT64_C(1) << sb->seg_shift)
+        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = on_host;
+}
+
 static void note_discard(struct protocol *p, uint64_t off, uint64_t len)
 {
     pthread_mutex_lock(&p->lock);
-    const struct briq_superblock *sb = newest(p);
     for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR)
         protocol_sector(p, at)->seq_max = 0;
-    for (uint64_t at = off; sb != NULL && at < off + len; at += UINT64_C(1) << sb->seg_shift)
-        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = false;
+    mark_on_host(p, off, len, false);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -539,10 +546,8 @@ static int protocol_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
     struct protocol *p = device_of(dev)->p;
     int r = briq_device_reserve(device_of(dev)->inner, off, len);
     pthread_mutex_lock(&p->lock);
-    const struct briq_superblock *sb = newest(p);
-    for (uint64_t at = off; r == 0 && sb != NULL && at < off + len;
-         at += UINT64_C(1) << sb->seg_shift)
-        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = true;
+    if (r == 0)
+        mark_on_host(p, off, len, true);
     pthread_mutex_unlock(&p->lock);
     return r;
 }
