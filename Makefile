@@ -7,9 +7,10 @@
 #   deps           installs what building and testing need (root on Debian), else says how
 #   check          everything below tests/ that `make check` runs, in parallel
 #   check-quick    the unit tests alone
+#   check-long     a million simulated crashes over ten thousand seeds, on all processors; the figures
+#                  go to build/test-logs/sim-long.txt (SEED=N: the first seed); then check-canaries
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
-#   check-long     what takes long: check-canaries
 #   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
@@ -124,8 +125,8 @@ QUICK := $(UNIT) $(UNIT_SCRIPTS)
 CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(TEST_SCRIPTS) \
 	$(wildcard tests/canary/every-canary-is-caught)
 
-.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
-.PHONY: check-long check-canaries
+.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
+.PHONY: check-long-run check-canaries check-asan check-tsan
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -258,12 +259,23 @@ check-quick:
 check-quick-run: all $(UNIT)
 	@$(RUN_TESTS) $(QUICK)
 
+LONG_SEEDS := 10000
+LONG_CRASHES := 101
+LONG_LOG := $(B)/test-logs/sim-long.txt
+check-long:
+	@$(SUBMAKE) check-long-run
+	@$(SUBMAKE) check-canaries
+check-long-run: $(SIM)
+	@mkdir -p $(@D) $(B)/test-logs
+	@first=$(or $(SEED),1); { ./run $(SIM) --seeds $$first..$$((first + $(LONG_SEEDS) - 1)) \
+		--crashes $(LONG_CRASHES) --jobs $(JOBS); echo "exit status $$?"; } 2>&1 | tee $(LONG_LOG)
+	@tail -n 1 $(LONG_LOG) | grep -qx 'exit status 0'
+
 check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
 
-check-long: check-canaries
 check-canaries: tests
 	@./run tests/canary/every-canary-is-caught --seeds 100
 

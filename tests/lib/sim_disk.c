@@ -321,33 +321,37 @@ void test_disk_reset(struct test_disk *disk)
     begin_generation(disk);
 }
 
-/* Pages of zeros stay untouched. */
-static void copy_image(uint8_t *to, const uint8_t *from, uint64_t size)
+/* Reads up to `len` bytes, all of them if the file has them. Ends the program when it cannot. */
+static uint64_t read_some(int fd, const char *path, uint8_t *to, uint64_t len)
 {
-    static const uint8_t zeros[4096];
-    for (uint64_t off = 0; off < size; off += sizeof zeros) {
-        uint64_t part = size - off < sizeof zeros ? size - off : sizeof zeros;
-        if (memcmp(from + off, zeros, part) != 0 || memcmp(to + off, zeros, part) != 0)
-            memcpy(to + off, from + off, part);
-    }
-}
-
-void test_disk_load(struct test_disk *disk, const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     uint64_t done = 0;
-    ssize_t got = fd < 0 ? -1 : 1;
-    while (got > 0 && done < disk->size) {
-        got = read(fd, disk->durable + done, disk->size - done);
+    ssize_t got = 1;
+    while (got > 0 && done < len) {
+        got = read(fd, to + done, len - done);
         done += got > 0 ? (uint64_t)got : 0;
     }
     if (got < 0) {
         perror(path);
         exit(2);
     }
+    return done;
+}
+
+void test_disk_load(struct test_disk *disk, const char *path)
+{
+    uint8_t bytes[65536];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    test_disk_reset(disk);
+    for (uint64_t off = 0, got = 1; got > 0 && off < disk->size; off += got) {
+        uint64_t room = disk->size - off < sizeof bytes ? disk->size - off : sizeof bytes;
+        got = read_some(fd, path, bytes, room);
+        bool zeros = got == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, got - 1) == 0);
+        if (zeros)
+            continue; /* pages that nobody touches cost nothing */
+        memcpy(disk->durable + off, bytes, got);
+        memcpy(disk->current + off, bytes, got);
+    }
     close(fd);
-    memset(disk->durable + done, 0, disk->size - done);
-    copy_image(disk->current, disk->durable, disk->size);
 }
 
 static struct handle *new_handle(struct test_disk *disk)

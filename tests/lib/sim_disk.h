@@ -49,7 +49,7 @@ void test_disk_close(struct test_disk *disk);
 /* All zeros again, as after the open; old handles are dead. */
 void test_disk_reset(struct test_disk *disk);
 
-/* Makes the content of a file the durable content of the disk, zeros behind it. */
+/* test_disk_reset(), and the content of a file is the durable content of the disk. */
 void test_disk_load(struct test_disk *disk, const char *path);
 
 /* A handle for one store, which owns it. The test may change what it says of the disk (alignment,

@@ -88,7 +88,6 @@ static void create(struct sim_life *life)
     struct briq_error err = {0};
     if (briq_store_create(life->path.text, &options, &err) != 0)
         sim_fail(life, "create: %s", err.text);
-    test_disk_reset(life->disk);
     test_disk_load(life->disk, life->path.text);
     put_uuid(life);
 }

@@ -22,8 +22,9 @@
 #include "tests/sim/sim.h"
 
 #define JOBS_MAX         64u
-#define SEED_SECONDS_MAX 300u   /* then it hangs */
-#define ENOUGH_CRASHES   20000u /* for everything to have happened */
+#define SEED_SECONDS_MAX 300u  /* then it hangs */
+#define ENOUGH_CRASHES   5000u /* of volumes of all kinds, for everything to have happened */
+#define ENOUGH_SEEDS     40u
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define SEEDS_DEFAULT 8u
@@ -244,6 +245,16 @@ static bool all_happened(const struct sim_stats *s)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+/* A line for every tenth of a long run. */
+static void tell_progress(const struct options *o, uint64_t seed)
+{
+    uint64_t seeds = o->last - o->first + 1, done = seed - o->first;
+    if (seeds < 10 * SEEDS_DEFAULT || o->hunt || done == 0 || done % (seeds / 10) != 0)
+        return;
+    printf("sim: %" PRIu64 " of %" PRIu64 " seeds\n", done, seeds);
+    fflush(stdout);
+}
+
 static void work(const struct options *o, struct shared *shared, unsigned job, const char *dir)
 {
     struct sim_life *life = calloc(1, sizeof *life);
@@ -256,6 +267,7 @@ static void work(const struct options *o, struct shared *shared, unsigned job, c
         if (seed > o->last || atomic_load(&shared->failed))
             break;
         shared->job[job].seed = seed;
+        tell_progress(o, seed);
         alarm(o->no_fork ? 0 : SEED_SECONDS_MAX);
         sim_life_run(life, seed, o->crashes);
     }
@@ -336,7 +348,7 @@ static int run(const struct options *o)
         printf("sim: nothing was found\n");
     munmap(shared, sizeof *shared);
     uint64_t crashes = count_crashes(&sum, 0) + count_crashes(&sum, 1);
-    if (well && !o->hunt && crashes >= ENOUGH_CRASHES)
+    if (well && !o->hunt && crashes >= ENOUGH_CRASHES && sum.seeds >= ENOUGH_SEEDS)
         well = all_happened(&sum);
     return well ? 0 : 1;
 }

@@ -129,11 +129,12 @@ static const char *needed_in(struct protocol *p, uint32_t seg, uint32_t seg_shif
     return what;
 }
 
-/* A stream has named it as the one after its own, and may give it back if it never gets there. */
-static bool is_next(const struct briq_superblock *sb, uint32_t seg)
+/* A stream has it, or has named it as the next. If nothing was ever written there it may give it
+ * back. */
+static bool is_of_stream(const struct briq_superblock *sb, uint32_t seg)
 {
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        if (sb->heads[i].next_seg == seg)
+        if (sb->heads[i].seg == seg || sb->heads[i].next_seg == seg)
             return true;
     return false;
 }
@@ -144,7 +145,7 @@ static bool in_use_before(struct protocol *p, const struct briq_chunk *c)
     const struct protocol_segment *s = protocol_segment(p, c->seg);
     for (int i = PROTOCOL_DURABLE; i <= PROTOCOL_WRITTEN; i++)
         if (p->superblock[i].known && s->table_state[i] != 0 && s->table_use[i] != c->segseq &&
-            !is_next(&p->superblock[i].sb, c->seg))
+            !is_of_stream(&p->superblock[i].sb, c->seg))
             return true;
     return false;
 }
@@ -507,14 +508,21 @@ static int protocol_flush(struct briq_device *dev)
     return r;
 }
 
+static void mark_on_host(struct protocol *p, uint64_t off, uint64_t len, bool on_host)
+{
+    const struct briq_superblock *sb = newest(p);
+    if (sb == NULL)
+        return;
+    for (uint64_t at = off; at < off + len; at += UINT64_C(1) << sb->seg_shift)
+        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = on_host;
+}
+
 static void note_discard(struct protocol *p, uint64_t off, uint64_t len)
 {
     pthread_mutex_lock(&p->lock);
-    const struct briq_superblock *sb = newest(p);
     for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR)
         protocol_sector(p, at)->seq_max = 0;
-    for (uint64_t at = off; sb != NULL && at < off + len; at += UINT64_C(1) << sb->seg_shift)
-        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = false;
+    mark_on_host(p, off, len, false);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -538,10 +546,8 @@ static int protocol_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
     struct protocol *p = device_of(dev)->p;
     int r = briq_device_reserve(device_of(dev)->inner, off, len);
     pthread_mutex_lock(&p->lock);
-    const struct briq_superblock *sb = newest(p);
-    for (uint64_t at = off; r == 0 && sb != NULL && at < off + len;
-         at += UINT64_C(1) << sb->seg_shift)
-        protocol_segment(p, (uint32_t)(at >> sb->seg_shift))->on_host = true;
+    if (r == 0)
+        mark_on_host(p, off, len, true);
     pthread_mutex_unlock(&p->lock);
     return r;
 }

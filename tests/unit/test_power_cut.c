@@ -23,6 +23,7 @@
 #include "tests/lib/ledger.h"
 #include "tests/lib/sim_disk.h"
 #include "tests/lib/temp_dir.h"
+#include "tests/sim/protocol.h"
 
 #define LIVES_DEFAULT 12u
 #define CUTS          24u
@@ -35,12 +36,21 @@ struct life {
     struct test_dir dir, windows;
     struct test_path path;
     struct test_disk *disk;
+    struct protocol *protocol; /* watches every step of the store */
     struct test_ledger *ledger;
     struct briq_prng prng;
     uint64_t seed;
+    bool closing_dead;
     unsigned streams;
     uint64_t cuts_in_open, gc_segments;
 };
+
+static void note_illegal_step(void *opaque, const char *line)
+{
+    const struct life *life = opaque;
+    if (!test_disk_is_cut(life->disk) && !life->closing_dead) /* a dead disk changes no more */
+        fail_msg("seed %" PRIu64 ": illegal step: %s", life->seed, line);
+}
 
 static void life_begin(struct life *life, uint64_t seed)
 {
@@ -53,11 +63,13 @@ static void life_begin(struct life *life, uint64_t seed)
     test_volume_create(life->path.text, &options);
     life->disk = test_disk_open(DISK_BYTES);
     test_disk_load(life->disk, life->path.text);
+    life->protocol = protocol_open(note_illegal_step, life);
     life->ledger = test_ledger_open(BLOCKS, 2 * ACTS_MAX);
 }
 
 static void life_end(struct life *life)
 {
+    protocol_close(life->protocol);
     test_disk_close(life->disk);
     test_ledger_close(life->ledger);
     test_dir_close(&life->dir);
@@ -67,9 +79,12 @@ static void life_end(struct life *life)
 /* NULL when the power went in the middle of it. */
 static struct briq_store *open_volume(struct life *life)
 {
-    struct briq_open_options options = {.device = test_disk_handle(life->disk),
-                                        .windows_dir = life->windows.path,
-                                        .streams = life->streams};
+    struct briq_open_options options = {
+        .device =
+            protocol_wrap(life->protocol, test_disk_handle(life->disk), test_disk_view(life->disk)),
+        .windows_dir = life->windows.path,
+        .streams = life->streams,
+    };
     struct briq_error err = {0};
     struct briq_store *store = NULL;
     int r = briq_store_open(life->path.text, &options, &err, &store);
@@ -82,7 +97,10 @@ static struct briq_store *open_volume(struct life *life)
 static void cut(struct life *life, struct briq_store *store)
 {
     test_disk_cut(life->disk, &life->prng);
+    life->closing_dead = true;
     (void)briq_store_close(store); /* its disk is gone: it can only fail */
+    life->closing_dead = false;
+    protocol_power_cut(life->protocol);
     test_dir_empty(&life->windows);
 }
 
@@ -273,7 +291,7 @@ static void the_disk_keeps_what_was_flushed(void **state)
         mixed |= all_plain && !is_old && !is_new;
         assert_memory_equal(got + 4096, ones, 4096); /* nobody wrote there again */
     }
-    assert_true(old && new &&mixed && garbled);
+    assert_true(old && new &&mixed &&garbled);
     test_disk_close(disk);
 }
 
