@@ -120,8 +120,7 @@ static int read_for_scan(void *opaque, void *buf, size_t len, uint64_t off)
     return briq_check_read(opaque, buf, len, off);
 }
 
-struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq,
-                                  bool patient)
+struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq)
 {
     *c->scan = (struct briq_scan){
         .read = read_for_scan,
@@ -131,7 +130,6 @@ struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t
         .window_bytes = c->store->windows.window_bytes,
         .uuid_lo = c->store->journal.uuid_lo,
         .segseq = segseq,
-        .patient = patient,
     };
     return c->scan;
 }
@@ -356,6 +354,7 @@ int briq_check(const char *path, const struct briq_check_options *options,
         .windows = options->repair ? 0 : BRIQ_WINDOWS_MAX, /* to hold those of a dead server */
         .windows_dir = options->windows_dir,
         .device = options->device,
+        .boot_id = options->boot_id,
     };
     memset(result, 0, sizeof *result);
     c.cures_end = &c.cures;

@@ -112,8 +112,7 @@ static inline bool briq_check_is_damage(int r)
 }
 
 /* Makes c->scan ready for segment `seg`, use `segseq` of it (0: any). */
-struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq,
-                                  bool patient);
+struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq);
 
 /* One behind the last segment that the device can hold anything of. */
 uint32_t briq_check_seg_end(const struct briq_checker *c);

@@ -102,7 +102,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
 /* The newest use of a segment that its chunks tell. */
 static int find_use(struct briq_checker *c, uint32_t seg)
 {
-    struct briq_scan *scan = briq_check_scan(c, seg, 0, true);
+    struct briq_scan *scan = briq_check_scan(c, seg, 0);
     uint64_t segseq = 0;
     uint8_t kind = 0;
     int r;
@@ -168,7 +168,7 @@ static void take_page(struct briq_checker *c, const struct briq_scan *scan,
 static int find_pages_in(struct briq_checker *c, uint32_t seg)
 {
     struct briq_space *space = &c->store->space;
-    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg), true);
+    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg));
     int r;
     while ((r = briq_scan_next(scan)) > 0) {
         struct briq_record record;

@@ -84,10 +84,11 @@ static int wait_for_readers(struct briq_store *store)
         /* First the wish, then the look, as in maintain.c. */
         atomic_store(&store->maintain.waits_for_readers, true);
         briq_space_reclaim(&store->space, &store->epoch);
+        int r = briq_space_prepare(&store->space, 1); /* not all that is free is the host's */
         if (atomic_load(&store->space.ready_count) > 0)
             return 0;
         if (briq_space_in_grace(&store->space) == 0)
-            return -ENOSPC;
+            return r < 0 ? r : -ENOSPC;
         briq_maintain_wait(store, ticket);
     }
 }

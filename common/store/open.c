@@ -213,13 +213,21 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
     return briq_windows_init(&store->windows, &options, &store->epoch, &store->waitq, err);
 }
 
+int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16])
+{
+    if (store->options.boot_id == NULL)
+        return briq_boot_id(ret);
+    memcpy(ret, store->options.boot_id, BRIQ_BOOT_ID_BYTES);
+    return 0;
+}
+
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and
  * writes are given to the device before they are acknowledged. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
 {
     struct briq_error why = {{0}};
     bool wanted = !store->opened_read_only && !store->options.no_windows_file;
-    bool known = briq_boot_id(store->boot_id) == 0;
+    bool known = briq_open_boot_id(store, store->boot_id) == 0;
     if (wanted && known &&
         init_windows(store, store->boot_id, store->options.windows_dir, &why) == 0)
         return 0;
@@ -387,11 +395,21 @@ static int begin_requests(struct briq_store *store, struct briq_error *err)
     return r < 0 ? r : write_open_superblock(store, err);
 }
 
+static int confirm_space(struct briq_store *store, struct briq_error *err)
+{
+    int r = briq_space_confirm(&store->space);
+    return r == 0 ? 0
+                  : briq_error_set(err, r, "%s: cannot take space: %s", store->name, strerror(-r));
+}
+
 static int begin_clean(struct briq_store *store, struct briq_error *err)
 {
     briq_space_build_lists(&store->space);
     if (store->opened_read_only)
         return 0;
+    int r = confirm_space(store, err);
+    if (r < 0)
+        return r;
     begin_incarnation(store);
     for (uint32_t i = 0; i < store->journal.user_count && i < store->sb.streams; i++)
         resume_stream(store, i);
@@ -467,7 +485,9 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     take_over(store, store->recovery.last_seq);
     if (store->opened_read_only)
         return 0;
-    r = write_recovered(store, err);
+    r = confirm_space(store, err);
+    if (r == 0)
+        r = write_recovered(store, err);
     return r < 0 ? r : begin_requests(store, err);
 }
 
@@ -485,6 +505,12 @@ static int open_parts(struct briq_store *store, struct briq_error *err)
     return r;
 }
 
+int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err)
+{
+    int r = store->opened_read_only ? 0 : briq_device_flush(store->dev);
+    return r == 0 ? 0 : briq_error_set(err, r, "%s: cannot flush: %s", store->name, strerror(-r));
+}
+
 static int open_volume(struct briq_store *store, struct briq_error *err)
 {
     int r = open_parts(store, err);
@@ -492,6 +518,8 @@ static int open_volume(struct briq_store *store, struct briq_error *err)
         r = briq_tree_load(store, NULL, err);
     if (r == 0)
         r = briq_open_check_length(store, err);
+    if (r == 0)
+        r = briq_open_confirm_superblock(store, err);
     if (r == 0)
         r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
     return r;

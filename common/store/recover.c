@@ -25,6 +25,7 @@
 
 #include "common/base/align.h"
 #include "common/base/boot_id.h"
+#include "common/store/open.h"
 #include "common/store/put.h"
 #include "common/store/tree.h"
 #include "common/store/walk.h"
@@ -109,6 +110,53 @@ static uint32_t seal_open_chunk(struct briq_store *store, const struct briq_wind
     return off + chunk.len;
 }
 
+/* Writes the sectors of `mem` that differ from what the device has there; all are multiples of the
+ * chunk alignment. */
+static int write_differing(struct briq_store *store, const uint8_t *mem, const uint8_t *there,
+                           uint32_t len, uint64_t where)
+{
+    int r = 0;
+    for (uint32_t off = 0, upto; off < len && r == 0; off = upto) {
+        upto = off + BRIQ_CHUNK_ALIGN;
+        if (memcmp(mem + off, there + off, BRIQ_CHUNK_ALIGN) == 0)
+            continue;
+        while (upto < len && memcmp(mem + upto, there + upto, BRIQ_CHUNK_ALIGN) != 0)
+            upto += BRIQ_CHUNK_ALIGN;
+        r = briq_device_write(store->dev, mem + off, upto - off, where + off);
+    }
+    return r;
+}
+
+/* Reads sector by sector; what cannot be read differs from `mem`, and can perhaps be written. */
+static int read_sectors(struct briq_store *store, const uint8_t *mem, uint8_t *there, uint32_t len,
+                        uint64_t where)
+{
+    for (uint32_t off = 0; off < len; off += BRIQ_CHUNK_ALIGN) {
+        int r = briq_device_read(store->dev, there + off, BRIQ_CHUNK_ALIGN, where + off);
+        if (r < 0 && r != -EIO)
+            return r;
+        if (r < 0)
+            there[off] = (uint8_t)~mem[off];
+    }
+    return 0;
+}
+
+/* Writes what the device does not hold yet. What a flush covered is not written again: a power cut
+ * in the middle of that could destroy it. */
+static int write_missing(struct briq_store *store, const uint8_t *mem, uint32_t len, uint64_t where)
+{
+    uint8_t *there = aligned_alloc(4096, len);
+    if (there == NULL)
+        return -ENOMEM;
+    int r = briq_device_read(store->dev, there, len, where);
+    if (r == -EIO)
+        r = read_sectors(store, mem, there, len, where);
+    if (r == 0)
+        r = write_differing(store, mem, there, len, where);
+    free(there);
+    return r;
+}
+
 static int replay_window(struct briq_store *store, struct briq_recovery *recovery, uint32_t i)
 {
     const struct briq_windows_header *h = recovery->left.header;
@@ -123,7 +171,7 @@ static int replay_window(struct briq_store *store, struct briq_recovery *recover
     uint64_t where = briq_space_offset(&store->space, d->seg) + d->base;
     if (store->opened_read_only)
         return briq_windows_adopt(&store->windows, where, mem, d->start, end);
-    return briq_device_write(store->dev, mem + d->start, end - d->start, where + d->start);
+    return write_missing(store, mem + d->start, end - d->start, where + d->start);
 }
 
 /* Not to know would mean to give up what the windows hold: that is an error. */
@@ -134,7 +182,7 @@ static int is_same_boot(const struct briq_store *store, bool *ret, struct briq_e
     *ret = false;
     if (memcmp(store->sb.boot_id, unknown, sizeof unknown) == 0)
         return 0;
-    int r = briq_boot_id(boot_id);
+    int r = briq_open_boot_id(store, boot_id);
     if (r < 0)
         return briq_error_set(err, r,
                               "%s: was not closed cleanly, and the id of this boot cannot be read "

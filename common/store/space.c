@@ -283,8 +283,9 @@ uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch)
     while (space->grace.count > 0 && briq_epoch_passed(epoch, space->grace_tag[0])) {
         for (; space->grace_old > 0; space->grace_old--, freed++) {
             uint32_t seg = list_pop(space, &space->grace);
-            set_state(space, seg, BRIQ_SEG_READY);
-            list_push(space, &space->ready, seg);
+            bool on_host = space->keep_all || space->segs[seg].on_host;
+            set_state(space, seg, on_host ? BRIQ_SEG_READY : BRIQ_SEG_BARE);
+            list_push(space, on_host ? &space->ready : &space->bare, seg);
         }
         space->grace_old = space->grace.count;
         space->grace_tag[0] = space->grace_tag[1];
@@ -347,6 +348,23 @@ int briq_space_prepare(struct briq_space *space, uint32_t want)
         if (r < 0)
             return r;
     }
+}
+
+int briq_space_confirm(struct briq_space *space)
+{
+    int r = 0;
+    if (space->keep_all)
+        return 0;
+    for (uint32_t seg = space->seg_first; seg < space->virgin; seg++)
+        if (get_state(space, seg) == BRIQ_SEG_USED && briq_space_live(space, seg) == 0)
+            space->segs[seg].on_host = 0;
+    for (uint32_t left = space->ready.count; left > 0 && (r == 0 || r == -ENOSPC); left--) {
+        pthread_mutex_lock(&space->lock);
+        uint32_t seg = list_pop(space, &space->ready);
+        pthread_mutex_unlock(&space->lock);
+        r = make_ready(space, seg);
+    }
+    return r == -ENOSPC ? 0 : r;
 }
 
 void briq_space_give_back(struct briq_space *space, uint32_t keep)

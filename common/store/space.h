@@ -183,7 +183,8 @@ void briq_space_cut(struct briq_space *space);
 /* RELEASED -> GRACE: the checkpoint is durable. */
 void briq_space_release(struct briq_space *space, struct briq_epoch *epoch);
 
-/* GRACE -> READY for all that no reader can see any more. Returns how many. */
+/* GRACE -> READY (BARE, if the host does not hold it) for all that no reader can see any more.
+ * Returns how many. */
 uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch);
 
 /* The highest use number given out. */
@@ -197,6 +198,12 @@ uint32_t briq_space_in_grace(struct briq_space *space);
  * Returns 0 also when there are not that many; -ENOSPC when the host is full; or its error.
  */
 int briq_space_prepare(struct briq_space *space, uint32_t want);
+
+/* The stored table may say that the host holds segments which were given back since, by an opening
+ * that crashed: asks it for all that are READY. What it does not grant is BARE; so will be what is
+ * in use and empty, when it is free. Blocks. 0, or the host's error other than -ENOSPC. Thread:
+ * open. */
+int briq_space_confirm(struct briq_space *space) BRIQ_MUST;
 
 /* READY -> BARE, giving space back to the host, until no more than `keep` are ready. Blocks. */
 void briq_space_give_back(struct briq_space *space, uint32_t keep);

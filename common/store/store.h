@@ -87,6 +87,8 @@ struct briq_open_options {
     /* For tests and simulation: the volume lives on this device instead of the named file; the
      * store owns it from the call on, also when the call fails. */
     struct briq_device *device;
+    /* For simulation: the 16 bytes that name this boot of the machine, instead of the kernel's. */
+    const uint8_t *boot_id;
     /* For simulation: no thread ever blocks; where a blocking call would have to wait for another
      * operation, this is called and must let some other operation progress. */
     void (*wait_hook)(void *opaque);
@@ -375,8 +377,10 @@ struct briq_check_options {
     /* Called now and then with (done, total); may be NULL. */
     void (*progress)(void *opaque, uint64_t done, uint64_t total);
     void *opaque;
-    const char *windows_dir;    /* as in briq_open_options */
-    struct briq_device *device; /* as in briq_open_options */
+    /* as in briq_open_options */
+    const char *windows_dir;
+    struct briq_device *device;
+    const uint8_t *boot_id;
 };
 
 struct briq_check_result {
