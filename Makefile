@@ -15,7 +15,7 @@
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
-#   cov            runs the tests and prints the line coverage of common/ by file
+#   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -94,8 +94,12 @@ TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
 SIM_SRC := $(call in_room,tests/sim)
+FAULTS_SRC := $(call in_room,tests/faults)
+# The programs among them; what else is there is linked into each.
+FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) $(BENCH_SRC)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
+	$(FAULTS_SRC) $(BENCH_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -111,14 +115,15 @@ MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plu
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
+FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(BENCH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(FAULTS) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(FAULTS) $(TEST_SCRIPTS)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
 .PHONY: check-long-run check-asan check-tsan
@@ -193,6 +198,12 @@ $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 $(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
 	$(call link)
+# Every call that can fail goes through tests/faults/seam.c; in these programs, and in no others.
+FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat ftruncate mmap \
+	malloc calloc realloc aligned_alloc posix_memalign strdup pthread_create
+$(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
+		$(TESTLIB) $(LIB)
+	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 
@@ -279,6 +290,8 @@ cov-run:
 	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
 	-@$(MAKE) --no-print-directory check-run COV=1
 	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+	@gcovr --root . --filter common/store/ --object-directory $(B)/obj $(B)/obj | \
+		awk '$$1 == "TOTAL" { print "common/store: " $$4 " of " $$2 " lines" }'
 .PHONY: cov-run
 
 demo:
