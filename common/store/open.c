@@ -371,6 +371,17 @@ static int begin_streams(struct briq_store *store, struct briq_error *err)
                           store->name, r == -EAGAIN ? "no free segment" : strerror(-r));
 }
 
+/* Where the stream goes on. Finding space may have left garbage collection in the middle of a
+ * chunk. */
+static struct briq_head sealed_head(struct briq_store *store, struct briq_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    briq_journal_seal(&store->journal, stream);
+    struct briq_head head = briq_journal_head(stream);
+    pthread_mutex_unlock(&stream->lock);
+    return head;
+}
+
 /* From here on the superblock says: open, by this boot, with these streams. */
 static int write_open_superblock(struct briq_store *store, struct briq_error *err)
 {
@@ -382,7 +393,7 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->segseq = store->space.segseq;
     memcpy(sb->boot_id, store->boot_id, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
+        sb->heads[i] = sealed_head(store, &store->journal.streams[i]);
     int r = briq_superblock_write(store->dev, sb, &store->sb_slot);
     return r == 0 ? 0
                   : briq_error_set(err, r, "%s: cannot write the superblock: %s", store->name,

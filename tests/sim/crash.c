@@ -189,7 +189,6 @@ static void process_death(struct sim_life *life)
 {
     test_disk_die(life->disk, &life->prng);
     protocol_process_death(life->protocol);
-    life->process_died = true;
     restore_windows(life);
 }
 

@@ -140,27 +140,6 @@ void sim_history_find(const struct sim_history *h, uint64_t n, size_t *ret_least
     *ret_most = most;
 }
 
-void sim_history_acked(struct sim_history *h, size_t from, uint64_t owner)
-{
-    for (size_t i = from; i < h->count; i++)
-        if (h->changes[i].owner == owner)
-            h->changes[i].acked = true;
-}
-
-static bool touches(const struct sim_change *change, uint64_t block)
-{
-    return change->off < (block + 1) * BLOCK && change->off + change->len > block * BLOCK;
-}
-
-bool sim_history_keeps_acked(const struct sim_history *h, uint64_t block, const uint8_t *bytes)
-{
-    size_t acked = 0;
-    for (size_t i = 0; i < h->count; i++)
-        if (h->changes[i].acked && touches(&h->changes[i], block))
-            acked = i + 1;
-    return allows_block(h, acked, block * BLOCK, BLOCK, bytes);
-}
-
 static bool base_is(const struct sim_history *h, const uint8_t *bytes, uint64_t blocks,
                     uint64_t *ret_block)
 {
@@ -185,11 +164,6 @@ size_t sim_history_match(struct sim_history *h, size_t least, size_t most, const
             return SIZE_MAX;
         apply_to(&h->changes[count], 0, h->size_max, h->base);
     }
-}
-
-void sim_history_adopt(struct sim_history *h, uint64_t block, const uint8_t *bytes)
-{
-    memcpy(h->base + block * BLOCK, bytes, BLOCK);
 }
 
 void sim_history_settle(struct sim_history *h, size_t count)

@@ -24,8 +24,6 @@ struct sim_change {
     uint64_t after, upto; /* its operation number is in (after, upto]; equal: it needed none */
     uint64_t off, len;    /* bytes of the volume */
     const uint8_t *bytes; /* NULL: zeros */
-    uint64_t owner;       /* which operation made it */
-    bool acked;           /* and had its answer */
 };
 
 struct sim_history {
@@ -56,9 +54,6 @@ bool sim_history_holds(const struct sim_history *h, uint64_t off, uint64_t len,
 /* One more change; the bytes are copied. */
 void sim_history_add(struct sim_history *h, const struct sim_change *change);
 
-/* Operation `owner`, whose changes are at or behind index `from`, was acknowledged. */
-void sim_history_acked(struct sim_history *h, size_t from, uint64_t owner);
-
 /* Whether a read of [off, off+len) that began after `began` changes and ended now may have returned
  * these bytes: each block is as it was at one of the moments in between. *ret_off: the first
  * block that is not. */
@@ -67,9 +62,6 @@ bool sim_history_allows_read(const struct sim_history *h, size_t began, uint64_t
 
 /* How many changes the first n operations were at least, and at the most. */
 void sim_history_find(const struct sim_history *h, uint64_t n, size_t *ret_least, size_t *ret_most);
-
-/* Whether a block with this content is as its last acknowledged change left it, or a later one. */
-bool sim_history_keeps_acked(const struct sim_history *h, uint64_t block, const uint8_t *bytes);
 
 /*
  * Looks for a count in [least, most] so that the first `count` changes left exactly these blocks,
@@ -81,8 +73,5 @@ size_t sim_history_match(struct sim_history *h, size_t least, size_t most, const
 
 /* The first `count` changes are all that happened: both arrays become what they left. */
 void sim_history_settle(struct sim_history *h, size_t count);
-
-/* Of one block: it is this now, whatever happened. Only right before a settle of nothing. */
-void sim_history_adopt(struct sim_history *h, uint64_t block, const uint8_t *bytes);
 
 #endif

@@ -105,43 +105,6 @@ static void judge_prefix(struct sim_life *life)
     sim_history_settle(h, found);
 }
 
-/* Whether every block is as its last acknowledged operation left it, or a later one. */
-static bool blocks_keep_acked(struct sim_life *life, uint64_t *ret_block)
-{
-    const struct sim_history *h = &life->history;
-    for (uint64_t block = 0; block < blocks_of(life); block++) {
-        *ret_block = block;
-        if (h->touched[block] &&
-            !sim_history_keeps_acked(h, block, life->scratch + block * BRIQ_BLOCK_BYTES))
-            return false;
-    }
-    return true;
-}
-
-static void adopt_blocks(struct sim_life *life)
-{
-    struct sim_history *h = &life->history;
-    for (uint64_t block = 0; block < blocks_of(life); block++)
-        if (h->touched[block])
-            sim_history_adopt(h, block, life->scratch + block * BRIQ_BLOCK_BYTES);
-    sim_history_settle(h, 0);
-}
-
-/*
- * Without a windows file the death of a process leaves no prefix. If the power was cut while that
- * was recovered, it depends on whether the recovery had come to its end.
- */
-static void judge_without_windows(struct sim_life *life)
-{
-    uint64_t block = 0;
-    if (life->process_died && blocks_keep_acked(life, &block))
-        adopt_blocks(life);
-    else if (life->power_was_cut || !life->process_died)
-        judge_prefix(life);
-    else
-        sim_fail(life, "block %" PRIu64 " lost an acknowledged operation", block);
-}
-
 static void judge_size(struct sim_life *life)
 {
     uint64_t size = briq_store_size(life->store);
@@ -157,12 +120,9 @@ void sim_judge_content(struct sim_life *life)
         sim_fail(life, "the volume was opened read-only: it thinks that its medium lost data");
     judge_size(life);
     read_touched(life);
-    if (life->plan.no_windows_file)
-        judge_without_windows(life);
-    else
-        judge_prefix(life);
+    judge_prefix(life);
     life->durable = life->acked = 0;
-    life->power_was_cut = life->process_died = false;
+    life->power_was_cut = false;
     life->stats->recovered += life->store->recovered_records;
     life->stats->discarded_records += life->store->discarded_records;
     life->stats->from_windows += life->store->recovered_from_windows;

@@ -176,7 +176,7 @@ void sim_life_run(struct sim_life *life, uint64_t seed, uint64_t crashes)
     life->crashes_wanted = crashes;
     life->crashes = life->operations = 0;
     life->durable = life->acked = 0;
-    life->power_was_cut = life->process_died = life->stopped = false;
+    life->power_was_cut = life->stopped = false;
     life->log_count = life->saved_count = 0;
     test_disk_on_stop(life->disk, NULL, NULL);
     sim_plan_draw(life);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,6 +281,7 @@ static pid_t start(const struct options *o, struct shared *shared, unsigned job,
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         work(o, shared, job, dir);
         exit(0); /* and not _exit: leak checkers want to look */
     }

@@ -78,12 +78,12 @@ static bool in_journal(const struct protocol_superblock *from, const struct prot
            sector->incarnation == (uint32_t)from->sb.incarnation;
 }
 
-/* Why the sector must stay as it is, or NULL. What the process that died had not flushed is not
- * needed as it is: its recovery writes it again. */
+/* Why the sector must stay as it is, or NULL. What the process that died had not flushed, or had
+ * not even written to its end, is not needed as it is: its recovery writes it again. */
 static const char *needed_for(const struct protocol *p, const struct protocol_sector *sector,
                               const struct briq_superblock **ret_by)
 {
-    if (p->recovering && sector->written > p->flushed_before)
+    if (p->recovering && (sector->unanswered || sector->written > p->flushed_before))
         return NULL;
     for (int i = PROTOCOL_DURABLE; i <= PROTOCOL_WRITTEN; i++) {
         const struct protocol_superblock *from = &p->superblock[i];
@@ -420,7 +420,7 @@ static void stamp_one(uint64_t *written, uint64_t clock)
 }
 
 /* The write has its answer; if that was an error, nobody knows whether it happened. */
-static void stamp(struct protocol *p, const uint8_t *buf, uint64_t off, uint64_t len)
+static void stamp(struct protocol *p, const uint8_t *buf, uint64_t off, uint64_t len, int result)
 {
     uint64_t clock = ++p->clock;
     int slot = superblock_slot(off, len);
@@ -429,8 +429,10 @@ static void stamp(struct protocol *p, const uint8_t *buf, uint64_t off, uint64_t
         stamp_one(&p->superblock[PROTOCOL_WRITTEN].written, clock);
         return;
     }
-    for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR)
+    for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR) {
         protocol_sector(p, at)->written = clock;
+        protocol_sector(p, at)->unanswered = result != 0;
+    }
     struct briq_chunk c;
     size_t need;
     for (uint64_t done = 0; done < len; done += c.len) {
@@ -463,7 +465,7 @@ static int protocol_write(struct briq_device *dev, const void *buf, size_t len, 
     pthread_mutex_unlock(&p->lock);
     int r = briq_device_write(device_of(dev)->inner, buf, len, off);
     pthread_mutex_lock(&p->lock);
-    stamp(p, buf, off, len);
+    stamp(p, buf, off, len, r);
     pthread_mutex_unlock(&p->lock);
     return r;
 }
@@ -638,8 +640,10 @@ void protocol_process_death(struct protocol *p)
 void protocol_in_flight(struct protocol *p, uint64_t off, uint64_t len)
 {
     uint64_t clock = ++p->clock;
-    for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR)
+    for (uint64_t at = off; at < off + len; at += PROTOCOL_SECTOR) {
         protocol_sector(p, at)->written = clock;
+        protocol_sector(p, at)->unanswered = true;
+    }
 }
 
 uint64_t protocol_clock(const struct protocol *p)

@@ -33,6 +33,7 @@ struct protocol_sector {
     uint32_t chunk_off; /* where that chunk begins in its segment */
     uint32_t incarnation;
     uint8_t stream;
+    bool unanswered; /* nobody knows how much of the last write happened */
     uint8_t need[2]; /* enum protocol_need, by enum protocol_which */
 };
 

@@ -15,8 +15,7 @@
  *
  * What is promised after each
  *  - Only processes died since the volume was last judged: every acknowledged operation is there,
- *    and the volume is what its first N operations left. (Without a windows file it is not a
- *    prefix; then every block is as its last acknowledged operation left it, or a later one.)
+ *    and the volume is what its first N operations left.
  *  - The power was cut: the volume is what its first N operations left, for an N at or beyond the
  *    last acknowledged flush, FUA write, checkpoint or opening.
  *  - A deep check finds nothing wrong, before and after the recovery.
@@ -110,7 +109,7 @@ struct sim_life {
     uint64_t size_bytes, size_wanted; /* as acknowledged; as a resize under way would have it */
     size_t durable;                   /* changes that a flush has acknowledged */
     size_t acked;                     /* one behind the last change of an acknowledged operation */
-    bool power_was_cut, process_died; /* since the volume was judged */
+    bool power_was_cut;               /* since the volume was judged */
     /* of this opening */
     struct briq_store *store;
     struct briq_ctx *ctx[SIM_STREAMS_MAX];

@@ -151,7 +151,6 @@ static struct sim_change unit_at(const struct briq_op *op, uint64_t pos)
 static void note_unit(struct sim_slot *slot, struct sim_change *unit)
 {
     struct sim_history *h = &slot->life->history;
-    unit->owner = slot->number;
     sim_history_add(h, unit);
     slot->last_change = h->count;
 }
@@ -238,7 +237,6 @@ static void finish(struct sim_slot *slot)
     if (op->kind == BRIQ_OP_FLUSH || (op->flags & BRIQ_OP_FUA) != 0)
         life->durable = later(life->durable, later(slot->acked, slot->last_change));
     life->acked = later(life->acked, slot->last_change);
-    sim_history_acked(&life->history, slot->began, slot->number);
 }
 
 /* ---- progress -------------------------------------------------------------------------------- */

@@ -182,40 +182,6 @@ static void half_a_write_costs_nothing_acknowledged(void **state)
     expect_sound(f);
 }
 
-/* Of two writes in the same window the second got there and the first did not. */
-static void what_stands_behind_a_gap_can_be_collected(void **state)
-{
-    struct fixture *f = *state;
-    enum { LONG = 24 * BLOCK };
-    uint8_t first[BLOCK], *second = malloc(LONG), *got = malloc(LONG);
-    struct briq_op ops[2];
-    struct briq_ctx *ctx;
-    struct briq_stats stats;
-    assert_true(second != NULL && got != NULL);
-    f->no_windows_file = true;
-    open_store(f);
-    assert_int_equal(briq_ctx_open(f->store, &ctx), 0);
-    fill(f, 1, first, sizeof first);
-    fill(f, 2, second, LONG);
-    struct briq_io lost = begin_write(f, &ops[0], ctx, first, sizeof first, 0);
-    struct briq_io io = begin_write(f, &ops[1], ctx, second, LONG, BLOCK);
-    assert_true(io.off == lost.off + lost.len); /* the rest of the window */
-    briq_io_run(f->store, &io);
-    assert_int_equal(io.result, 0);
-    die(f);
-    open_store(f);
-    assert_int_equal(briq_read(f->store, got, BLOCK, BLOCK), 0);
-    assert_memory_equal(got, second, BLOCK);
-    expect_sound(f);
-    assert_int_equal(briq_trim(f->store, BLOCK, 2 * BLOCK, 0), 0);
-    assert_int_equal(briq_store_compact(f->store, NULL, NULL), 0);
-    briq_store_stats(f->store, &stats);
-    assert_int_equal(stats.segments_bad, 0);
-    assert_true(stats.gc_moved_blocks > 0);
-    free(second);
-    free(got);
-}
-
 static void expect_flush_before_write(const struct fixture *f)
 {
     bool flushed = false, written = false;
@@ -283,7 +249,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         test(what_was_flushed_is_not_written_again),
         test(half_a_write_costs_nothing_acknowledged),
-        test(what_stands_behind_a_gap_can_be_collected),
         test(an_opening_flushes_before_it_writes),
         test(an_opening_asks_again_for_its_space),
     };
