@@ -98,11 +98,10 @@ SIM_SRC := $(call in_room,tests/sim)
 FAULTS_SRC := $(call in_room,tests/faults)
 # The programs among them; what else is there is linked into each.
 FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
-SIM_SRC := $(call in_room,tests/sim)
 STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
 ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
-	$(FAULTS_SRC) $(BENCH_SRC)
+	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -119,16 +118,16 @@ UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
-SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(FAULTS) $(BENCH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(FAULTS) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(TEST_SCRIPTS) \
+	$(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
 .PHONY: check-long-run check-canaries check-asan check-tsan
