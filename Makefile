@@ -29,7 +29,7 @@
 #   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
-#   POINTS=N|all         flush points that check-guest replays of each file system (default: 24)
+#   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
 #   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them

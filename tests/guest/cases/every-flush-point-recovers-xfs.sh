@@ -3,7 +3,6 @@
 #
 # Whenever the power fails under xfs on a volume, all that was durable is there afterwards: the disk
 # is built as it was at a flush, from a log of what was written to it, and judged. See log_writes.sh.
-# timeout: 240
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"

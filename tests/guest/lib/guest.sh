@@ -112,13 +112,13 @@ abandon_volume() {
 
 dm_create() {
     requires_driver dm-mod
-    dmsetup create "$1" --table "$2"
+    dmsetup create "$1" <<<"$2"
     cleanup dm_remove_if_there "$1"
 }
 
 dm_switch() {
     dmsetup suspend --noflush --nolockfs "$1"
-    dmsetup load "$1" --table "$2"
+    dmsetup load "$1" <<<"$2"
     dmsetup resume "$1"
 }
 

@@ -60,7 +60,7 @@ choose_points() {
     local all count
     "$tools/replay_log" points "$spare" | grep -v ' -$' | tr : ' ' >"$tmp/points"
     all=$(wc -l <"$tmp/points")
-    count=${GUEST_POINTS:-24}
+    count=${GUEST_POINTS:-12}
     if [ "$count" = all ] || [ "$count" -gt "$all" ]; then count=$all; fi
     echo "$all flushes, of which $count are replayed"
     # Their distance is a fraction: the seed says where the first is.
