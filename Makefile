@@ -11,6 +11,8 @@
 #                  go to build/test-logs/sim-long.txt (SEED=N: the first seed); then check-canaries
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
+#   deps-guest     installs what that needs and fetches its kernel, without installing it
 #   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
@@ -29,6 +31,9 @@
 #   V=1                  show commands               WERROR=1         warnings are errors
 #   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
+#   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
+#   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
+#   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
 #   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
@@ -100,8 +105,9 @@ FAULTS_SRC := $(call in_room,tests/faults)
 FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
 STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
+GUEST_SRC := $(call in_room,tests/guest/tools)
 ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
-	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC)
+	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC) $(GUEST_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -120,7 +126,8 @@ SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH)
+GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
@@ -131,6 +138,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
 .PHONY: check-long-run check-canaries check-asan check-tsan
+.PHONY: deps-guest check-guest check-guest-run
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -210,6 +218,8 @@ $(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS
 	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+$(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
+	$(call link)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
@@ -253,6 +263,9 @@ deps:
 	@scripts/deps build test
 deps-dev:
 	@scripts/deps build test dev
+deps-guest:
+	@scripts/deps build test guest
+	@$(GUEST_ENV) tests/guest/fetch-kernel
 
 # ---- tests ---------------------------------------------------------------------------------------
 
@@ -286,6 +299,15 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
 
+# Which kernel the guest boots, see tests/guest/fetch-kernel.
+GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GUEST_CPUS,$(if $($(name)),$(name)='$($(name))'))
+
+check-guest: $(if $(filter host,$(GUEST)),deps,deps-guest)
+	@$(SUBMAKE) check-guest-run
+check-guest-run: all $(GUEST_TOOLS)
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
+		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(if $(filter host,$(GUEST)),--host)
 check-canaries: tests
 	@./run tests/canary/every-canary-is-caught --seeds 100
 
