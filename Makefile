@@ -7,13 +7,18 @@
 #   deps           installs what building and testing need (root on Debian), else says how
 #   check          everything below tests/ that `make check` runs, in parallel
 #   check-quick    the unit tests alone
+#   check-long     a million simulated crashes over ten thousand seeds, on all processors; the figures
+#                  go to build/test-logs/sim-long.txt (SEED=N: the first seed); then check-canaries
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
+#   deps-guest     installs what that needs and fetches its kernel, without installing it
+#   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
-#   cov            runs the tests and prints the line coverage of common/ by file
+#   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -26,6 +31,9 @@
 #   V=1                  show commands               WERROR=1         warnings are errors
 #   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
+#   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
+#   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
+#   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
 #   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
@@ -91,13 +99,22 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+SIM_SRC := $(call in_room,tests/sim)
+FAULTS_SRC := $(call in_room,tests/faults)
+# The programs among them; what else is there is linked into each.
+FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
+STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC)
+GUEST_SRC := $(call in_room,tests/guest/tools)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
+	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC) $(GUEST_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
 CLI_LIB := $(if $(CLI_SRC),$(B)/libbriq-cli.a)
 TESTLIB := $(if $(TESTLIB_SRC),$(B)/libbriq-test.a)
+# The simulator without main(): its parts are tested, and it is linked with other stores too.
+SIM_LIB := $(if $(SIM_SRC),$(B)/libbriq-sim.a)
 BRIQ := $(if $(CLI_SRC),$(B)/briq)
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
 PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
@@ -105,16 +122,23 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
+FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
+STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
+GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(TEST_SCRIPTS) \
+	$(wildcard tests/canary/every-canary-is-caught)
 
-.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
+.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
+.PHONY: check-long-run check-canaries check-asan check-tsan
+.PHONY: deps-guest check-guest check-guest-run
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -165,6 +189,9 @@ $(CLI_LIB): $(call objects,$(filter-out cli/main.c,$(CLI_SRC))) $(B)/sources
 $(TESTLIB): $(call objects,$(TESTLIB_SRC)) $(B)/sources
 	$(archive)
 
+$(SIM_LIB): $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC))) $(B)/sources
+	$(archive)
+
 $(BRIQ): $(call objects,$(CLI_SRC)) $(LIB)
 	$(call link)
 
@@ -177,11 +204,21 @@ comma := ,
 $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
 $(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
 
-$(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
+$(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(SIM_LIB) $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+$(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
+	$(call link)
+# Every call that can fail goes through tests/faults/seam.c; in these programs, and in no others.
+FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat ftruncate mmap \
+	malloc calloc realloc aligned_alloc posix_memalign strdup pthread_create
+$(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
+		$(TESTLIB) $(LIB)
+	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+$(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
@@ -226,6 +263,9 @@ deps:
 	@scripts/deps build test
 deps-dev:
 	@scripts/deps build test dev
+deps-guest:
+	@scripts/deps build test guest
+	@$(GUEST_ENV) tests/guest/fetch-kernel
 
 # ---- tests ---------------------------------------------------------------------------------------
 
@@ -242,10 +282,34 @@ check-quick:
 check-quick-run: all $(UNIT)
 	@$(RUN_TESTS) $(QUICK)
 
+LONG_SEEDS := 10000
+LONG_CRASHES := 101
+LONG_LOG := $(B)/test-logs/sim-long.txt
+check-long:
+	@$(SUBMAKE) check-long-run
+	@$(SUBMAKE) check-canaries
+check-long-run: $(SIM)
+	@mkdir -p $(@D) $(B)/test-logs
+	@first=$(or $(SEED),1); { ./run $(SIM) --seeds $$first..$$((first + $(LONG_SEEDS) - 1)) \
+		--crashes $(LONG_CRASHES) --jobs $(JOBS); echo "exit status $$?"; } 2>&1 | tee $(LONG_LOG)
+	@tail -n 1 $(LONG_LOG) | grep -qx 'exit status 0'
+
 check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
+
+# Which kernel the guest boots, see tests/guest/fetch-kernel.
+GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GUEST_CPUS,$(if $($(name)),$(name)='$($(name))'))
+
+check-guest: $(if $(filter host,$(GUEST)),deps,deps-guest)
+	@$(SUBMAKE) check-guest-run
+check-guest-run: all $(GUEST_TOOLS)
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
+		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(if $(filter host,$(GUEST)),--host)
+check-canaries: tests
+	@./run tests/canary/every-canary-is-caught --seeds 100
 
 bench-store: all
 	@./run briq bench store
@@ -256,6 +320,8 @@ cov-run:
 	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
 	-@$(MAKE) --no-print-directory check-run COV=1
 	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+	@gcovr --root . --filter common/store/ --object-directory $(B)/obj $(B)/obj | \
+		awk '$$1 == "TOTAL" { print "common/store: " $$4 " of " $$2 " lines" }'
 .PHONY: cov-run
 
 demo:

@@ -89,6 +89,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
     struct briq_checker *c = opaque;
     unsigned long long where = (unsigned long long)granule << BRIQ_GRANULE_SHIFT;
     c->tree_damaged = true;
+    c->unreadable += error == -EIO;
     if (type == BRIQ_REC_SEG_ROOT || type == BRIQ_REC_SEG_PAGE)
         lost_of_table(c, type, index, where, error);
     else
@@ -101,7 +102,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
 /* The newest use of a segment that its chunks tell. */
 static int find_use(struct briq_checker *c, uint32_t seg)
 {
-    struct briq_scan *scan = briq_check_scan(c, seg, 0, true);
+    struct briq_scan *scan = briq_check_scan(c, seg, 0);
     uint64_t segseq = 0;
     uint8_t kind = 0;
     int r;
@@ -111,6 +112,7 @@ static int find_use(struct briq_checker *c, uint32_t seg)
             kind = scan->chunk.kind;
         }
     }
+    c->unreadable += scan->unreadable;
     /* In use until the map is counted, and longer: what it tells may still be needed. */
     if (r == 0 && segseq != 0)
         briq_space_load_seg(&c->store->space, seg, segseq, 0, 1, kind, true);
@@ -166,7 +168,7 @@ static void take_page(struct briq_checker *c, const struct briq_scan *scan,
 static int find_pages_in(struct briq_checker *c, uint32_t seg)
 {
     struct briq_space *space = &c->store->space;
-    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg), true);
+    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg));
     int r;
     while ((r = briq_scan_next(scan)) > 0) {
         struct briq_record record;
@@ -176,6 +178,7 @@ static int find_pages_in(struct briq_checker *c, uint32_t seg)
             if (briq_record_decode(scan->page, &scan->chunk, i, &record))
                 take_page(c, scan, &record);
     }
+    c->unreadable += scan->unreadable;
     return r;
 }
 
