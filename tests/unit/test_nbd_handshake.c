@@ -112,7 +112,8 @@ static void option(struct client *client, uint32_t number, const void *data, siz
 }
 
 /* Takes one reply off; returns its type. */
-static uint32_t reply(struct client *client, uint32_t number, const uint8_t **ret, uint32_t *ret_len)
+static uint32_t reply(struct client *client, uint32_t number, const uint8_t **ret,
+                      uint32_t *ret_len)
 {
     const uint8_t *p = client->hs.out.data + client->read;
     assert_true(client->hs.out.len - client->read >= 20);
@@ -275,8 +276,8 @@ static void names_of_any_length_are_answered(void **state)
 static void inner_lengths_that_lie_are_refused(void **state)
 {
     (void)state;
-    static const uint32_t lies[] = {5, 6, 7, 0x7fffffff, 0x80000000, 0xfffffff0, 0xfffffffa,
-                                    0xfffffffc, 0xffffffff};
+    static const uint32_t lies[] = {5,          6,          7,          0x7fffffff, 0x80000000,
+                                    0xfffffff0, 0xfffffffa, 0xfffffffc, 0xffffffff};
     static const uint32_t options[] = {NBD_OPT_INFO, NBD_OPT_GO, NBD_OPT_LIST_META_CONTEXT,
                                        NBD_OPT_SET_META_CONTEXT};
     for (size_t o = 0; o < BRIQ_COUNT_OF(options); o++) {
@@ -463,7 +464,8 @@ static void no_order_of_options_confuses_it(void **state)
         for (unsigned i = 0; i < 20 && client.next == NBD_NEXT_HAGGLE; i++) {
             uint8_t data[CONTEXT_DISK_BYTES];
             uint32_t number = (uint32_t)briq_prng_below(prng, 13);
-            bool context = number == NBD_OPT_LIST_META_CONTEXT || number == NBD_OPT_SET_META_CONTEXT;
+            bool context =
+                number == NBD_OPT_LIST_META_CONTEXT || number == NBD_OPT_SET_META_CONTEXT;
             size_t len = context ? CONTEXT_DISK_BYTES : sizeof go_disk;
             memcpy(data, context ? context_disk : go_disk, len);
             if (briq_prng_below(prng, 3) == 0)

@@ -22,9 +22,8 @@
 #define SIZE (3 * MIB + 512)
 
 static const struct briq_nbd_session simple = {.flags = NBD_FLAG_HAS_FLAGS};
-static const struct briq_nbd_session structured = {.flags = NBD_FLAG_HAS_FLAGS,
-                                                   .structured = true,
-                                                   .allocation = true};
+static const struct briq_nbd_session structured = {
+    .flags = NBD_FLAG_HAS_FLAGS, .structured = true, .allocation = true};
 static const struct briq_nbd_session extended = {
     .flags = NBD_FLAG_HAS_FLAGS, .structured = true, .extended = true, .allocation = true};
 static const struct briq_nbd_session read_only = {.flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_READ_ONLY,
@@ -203,23 +202,53 @@ static void replies_are_what_the_specification_says(void **state)
     (void)state;
     uint8_t p[512];
     assert_bytes(p, briq_nbd_reply_done(&simple, &request, false, p),
-                 "67446698" "00000000" "0102030405060708");
+                 "67446698"
+                 "00000000"
+                 "0102030405060708");
     assert_bytes(p, briq_nbd_reply_done(&structured, &request, true, p),
-                 "668e33ef" "0001" "0000" "0102030405060708" "00000000");
+                 "668e33ef"
+                 "0001"
+                 "0000"
+                 "0102030405060708"
+                 "00000000");
     assert_bytes(p, briq_nbd_reply_done(&extended, &request, false, p),
-                 "6e8a278c" "0001" "0000" "0102030405060708" "0000000000001000"
+                 "6e8a278c"
+                 "0001"
+                 "0000"
+                 "0102030405060708"
+                 "0000000000001000"
                  "0000000000000000");
     assert_bytes(p, briq_nbd_reply_error(&simple, &request, -EIO, "why", p),
-                 "67446698" "00000005" "0102030405060708");
+                 "67446698"
+                 "00000005"
+                 "0102030405060708");
     assert_bytes(p, briq_nbd_reply_error(&structured, &request, -ENOSPC, "why", p),
-                 "668e33ef" "0001" "8001" "0102030405060708" "00000009" "0000001c" "0003"
+                 "668e33ef"
+                 "0001"
+                 "8001"
+                 "0102030405060708"
+                 "00000009"
+                 "0000001c"
+                 "0003"
                  "776879");
     assert_bytes(p, briq_nbd_reply_data(&structured, &request, 0x2000, 16, false, p),
-                 "668e33ef" "0000" "0001" "0102030405060708" "00000018" "0000000000002000");
+                 "668e33ef"
+                 "0000"
+                 "0001"
+                 "0102030405060708"
+                 "00000018"
+                 "0000000000002000");
     assert_bytes(p, briq_nbd_reply_data(&simple, &request, 0x1000, 16, true, p),
-                 "67446698" "00000000" "0102030405060708");
+                 "67446698"
+                 "00000000"
+                 "0102030405060708");
     assert_bytes(p, briq_nbd_reply_hole(&structured, &request, 0x2000, 16, true, p),
-                 "668e33ef" "0001" "0002" "0102030405060708" "0000000c" "0000000000002000"
+                 "668e33ef"
+                 "0001"
+                 "0002"
+                 "0102030405060708"
+                 "0000000c"
+                 "0000000000002000"
                  "00000010");
 }
 
@@ -228,22 +257,41 @@ static void extents_become_their_reply_in_place(void **state)
     (void)state;
     _Alignas(struct briq_extent) uint8_t p[NBD_STATUS_HEAD + 3 * sizeof(struct briq_extent)];
     for (unsigned wide = 0; wide < 2; wide++) {
-        const struct briq_extent found[] = {{0x1000, BRIQ_EXTENT_DATA},
-                                            {0x2000, BRIQ_EXTENT_ZERO},
-                                            {0x3000, BRIQ_EXTENT_HOLE}};
+        const struct briq_extent found[] = {
+            {0x1000, BRIQ_EXTENT_DATA}, {0x2000, BRIQ_EXTENT_ZERO}, {0x3000, BRIQ_EXTENT_HOLE}};
         struct briq_extent *extents = (struct briq_extent *)(p + NBD_STATUS_HEAD);
         memcpy(extents, found, sizeof found);
         size_t n = briq_nbd_reply_status(wide ? &extended : &structured, &request, extents, 3, p);
         if (wide)
             assert_bytes(p, n,
-                         "6e8a278c" "0001" "0006" "0102030405060708" "0000000000001000"
-                         "0000000000000038" "00000001" "00000003"
-                         "0000000000001000" "0000000000000000" "0000000000002000"
-                         "0000000000000002" "0000000000003000" "0000000000000003");
+                         "6e8a278c"
+                         "0001"
+                         "0006"
+                         "0102030405060708"
+                         "0000000000001000"
+                         "0000000000000038"
+                         "00000001"
+                         "00000003"
+                         "0000000000001000"
+                         "0000000000000000"
+                         "0000000000002000"
+                         "0000000000000002"
+                         "0000000000003000"
+                         "0000000000000003");
         else
             assert_bytes(p, n,
-                         "668e33ef" "0001" "0005" "0102030405060708" "0000001c" "00000001"
-                         "00001000" "00000000" "00002000" "00000002" "00003000" "00000003");
+                         "668e33ef"
+                         "0001"
+                         "0005"
+                         "0102030405060708"
+                         "0000001c"
+                         "00000001"
+                         "00001000"
+                         "00000000"
+                         "00002000"
+                         "00000002"
+                         "00003000"
+                         "00000003");
     }
 }
 
