@@ -7,6 +7,7 @@
 #   deps           installs what building and testing need (root on Debian), else says how
 #   check          everything below tests/ that `make check` runs, in parallel
 #   check-quick    the unit tests alone
+#   fuzz           every fuzz target, or TARGET=NAME, for RUNS=N executions each (10 million)
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-headers  every header compiles on its own
@@ -24,7 +25,7 @@
 #
 # Knobs
 #   V=1                  show commands               WERROR=1         warnings are errors
-#   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
+#   SAN=address|thread|fuzz|fuzz-fast                build into build/$SAN; COV=1 into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
@@ -39,9 +40,11 @@ COV ?=
 FLAVOUR := $(if $(COV),cov,$(SAN))
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
-ifneq ($(filter-out address thread,$(SAN)),)
-$(error SAN=$(SAN) is not known: use SAN=address or SAN=thread)
+ifneq ($(filter-out address thread fuzz fuzz-fast,$(SAN)),)
+$(error SAN=$(SAN) is not known: use SAN=address, thread, fuzz or fuzz-fast)
 endif
+# libFuzzer is a part of clang.
+FUZZING := $(filter fuzz%,$(SAN))
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -50,7 +53,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(FUZZING),clang,gcc)
 endif
 AR ?= ar
 JOBS ?= $(shell nproc)
@@ -68,6 +71,13 @@ PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))
 
 SAN_FLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
+# Comparisons are not traced: checksums stand before most of them, and it costs a third of the speed.
+# Smaller pools make opening a volume cheap, which is what most targets do.
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp
+FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=4u -DBRIQ_MAP_STRIPES=16u -DBRIQ_WINDOWS_MAX=64u
+SAN_FLAGS_fuzz := $(FUZZ_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+SAN_FLAGS_fuzz-fast := $(FUZZ_FLAGS)
 FLAVOUR_FLAGS := $(SAN_FLAGS_$(SAN)) $(if $(COV),--coverage -O0)
 
 BRIQ_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wundef \
@@ -92,7 +102,10 @@ TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SUPPORT_SRC := $(call in_room,tests/fuzz/support)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC) \
+	$(FUZZ_SRC) $(FUZZ_SUPPORT_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -106,13 +119,14 @@ MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plu
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
+FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(FUZZ)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FUZZ) $(TEST_SCRIPTS)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
@@ -184,6 +198,14 @@ $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 
+# What runs a target: libFuzzer, or, with any other compiler, a replay of its corpus.
+FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
+$(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
+		$(call objects,$(filter-out %/replay.c,$(FUZZ_SUPPORT_SRC)) $(FUZZ_DRIVER)) \
+		$(TESTLIB) $(CLI_LIB) $(LIB)
+	$(call link,$(if $(FUZZING),-fsanitize=fuzzer))
+$(B)/tests/fuzz/fuzz_options: $(call objects,nbdkit-plugin/params.c nbdkit-plugin/server_args.c)
+
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
 	@mkdir -p $(@D)
@@ -246,6 +268,13 @@ check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
+
+RUNS ?= 10000000
+fuzz: deps-dev
+	@$(SUBMAKE) fuzz-run SAN=fuzz
+fuzz-run: $(FUZZ)
+	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
+.PHONY: fuzz fuzz-run
 
 bench-store: all
 	@./run briq bench store
