@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+/* Nothing may be freed by counts that are wrong. */
+#define WRONG_COUNT                                                                                \
+    "counting what is live (the map and the segment table do not agree: run briq check --repair)"
+
 static uint64_t word_granules(briq_word word)
 {
     return briq_word_is_data(word) ? briq_word_granules(word) : 0;
@@ -37,8 +41,9 @@ static void publish(struct briq_store *store, struct briq_stream *stream, uint64
     if (briq_word_is_data(new))
         briq_space_live_add(&store->space, briq_word_granule(new), briq_word_granules(new));
     briq_map_set(&store->map, block, new);
-    if (briq_word_is_data(old))
-        briq_space_live_sub(&store->space, briq_word_granule(old), briq_word_granules(old));
+    if (briq_word_is_data(old) &&
+        !briq_space_live_sub(&store->space, briq_word_granule(old), briq_word_granules(old)))
+        briq_store_latch(store, -EUCLEAN, WRONG_COUNT);
     briq_put_account(stream, old, new);
 }
 

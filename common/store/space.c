@@ -67,15 +67,22 @@ void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t gr
     note_change(space, seg);
 }
 
-void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+bool briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
+    /* The word comes from the medium, and so does the count: both may be damaged. */
+    if (BRIQ_UNLIKELY(!briq_space_contains(space, granule, granules)))
+        return false;
     uint32_t seg = briq_space_seg_of(space, granule);
     uint32_t before = atomic_fetch_sub_explicit(&space->live[seg], granules, memory_order_relaxed);
-    BRIQ_ASSERT(before >= granules);
+    if (BRIQ_UNLIKELY(before < granules)) {
+        atomic_fetch_add_explicit(&space->live[seg], granules, memory_order_relaxed);
+        return false;
+    }
     if (before == granules &&
         atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed) == BRIQ_SEG_USED)
         atomic_fetch_add_explicit(&space->dead_count, 1, memory_order_relaxed);
     note_change(space, seg);
+    return true;
 }
 
 void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules)
@@ -84,12 +91,13 @@ void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t gr
     space->live_cut[briq_space_seg_of(space, granule)] += granules;
 }
 
-void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+bool briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
     uint32_t seg = briq_space_seg_of(space, granule);
-    BRIQ_ASSERT(space->live_cut[seg] >= granules);
+    if (BRIQ_UNLIKELY(space->live_cut[seg] < granules))
+        return false;
     space->live_cut[seg] -= granules;
-    briq_space_live_sub(space, granule, granules);
+    return briq_space_live_sub(space, granule, granules);
 }
 
 void briq_space_tree_add(struct briq_space *space, uint64_t granule, uint32_t granules)

@@ -129,12 +129,15 @@ bool briq_space_contains(const struct briq_space *space, uint64_t granule, uint3
 /* ---- live counters: any thread, no lock ------------------------------------------------------ */
 
 void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t granules);
-void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+
+/* False, and nothing is changed, when there is no such place or less is live in it: what the medium
+ * says of the place or of the segment is wrong. */
+bool briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules) BRIQ_MUST;
 
 /* A map page was written at (add) or is gone from (sub) a place: counts for the checkpoint in hand
- * too. Thread: the maintainer. */
+ * too. False as above. Thread: the maintainer. */
 void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules);
-void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+bool briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules) BRIQ_MUST;
 
 /* The same for pages of the tree above the map pages. Loading one puts its segment in use, whatever
  * the stored table says: it may have been taken after that part of the table was written. */
