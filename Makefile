@@ -7,6 +7,7 @@
 #   deps           installs what building and testing need (root on Debian), else says how
 #   check          everything below tests/ that `make check` runs, in parallel
 #   check-quick    the unit tests alone
+#   check-kill     kill -9 of nbdkit and of briq, in ROUNDS=N rounds each (600); part of check-long
 #   fuzz           every fuzz target, or TARGET=NAME, for RUNS=N executions each (10 million)
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
@@ -104,8 +105,10 @@ MODEL_SRC := $(call in_room,tests/model)
 BENCH_SRC := $(call in_room,tests/bench)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SUPPORT_SRC := $(call in_room,tests/fuzz/support)
+CRASH_SRC := $(sort $(wildcard tests/crash/kill_*.c))
+CRASH_SUPPORT_SRC := $(call in_room,tests/crash/support)
 ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC) \
-	$(FUZZ_SRC) $(FUZZ_SUPPORT_SRC)
+	$(FUZZ_SRC) $(FUZZ_SUPPORT_SRC) $(CRASH_SRC) $(CRASH_SUPPORT_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -120,13 +123,15 @@ UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(FUZZ)
+CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
+CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
-TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FUZZ) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FUZZ) $(CRASH) $(TEST_SCRIPTS)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
@@ -136,7 +141,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FUZZ) $(TEST_SC
 
 all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
 
-tests: all $(TEST_PROGRAMS)
+tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
 
 # ---- compile and link ----------------------------------------------------------------------------
 
@@ -197,6 +202,14 @@ $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+
+$(CRASH): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(CRASH_SUPPORT_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+# Not instrumented: it is loaded into programs that are not.
+$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
 # What runs a target: libFuzzer, or, with any other compiler, a replay of its corpus.
 FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
@@ -269,9 +282,15 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
 
+check-kill: tests
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_server
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_verb
+check-long: check-kill
+.PHONY: check-kill check-long
+
 RUNS ?= 10000000
 fuzz: deps-dev
-	@$(SUBMAKE) fuzz-run SAN=fuzz
+	@$(SUBMAKE) fuzz-run SAN=$(or $(FUZZING),fuzz)
 fuzz-run: $(FUZZ)
 	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
 .PHONY: fuzz fuzz-run

@@ -311,7 +311,8 @@ static void resume_stream(struct briq_store *store, unsigned id)
 {
     const struct briq_head *head = &store->sb.heads[id];
     /* A segment that the table knows in another use has data that its checks would then refuse. (Or
-     * the checkpoint took it after that part of the table was written: it is collected some day.) */
+     * the checkpoint took it after that part of the table was written: it is collected some day.)
+     */
     if (head->seg == BRIQ_SEG_NONE ||
         atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED ||
         briq_space_segseq(&store->space, head->seg) != head->segseq)

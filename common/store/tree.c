@@ -132,7 +132,8 @@ static bool entry_plausible(const struct briq_store *store, uint64_t seg,
                             const struct briq_segment_entry *e)
 {
     return seg >= store->space.seg_first && seg < store->space.seg_end && e->state <= 2 &&
-           e->kind <= BRIQ_KIND_META && e->live <= briq_space_seg_bytes(&store->space) >> BRIQ_GRANULE_SHIFT &&
+           e->kind <= BRIQ_KIND_META &&
+           e->live <= briq_space_seg_bytes(&store->space) >> BRIQ_GRANULE_SHIFT &&
            (e->state != 0 || e->live == 0);
 }
 

@@ -85,8 +85,8 @@ static void seal_all(struct segment *seg)
             continue;
         header.xxh64 = briq_le64_of(0);
         uint64_t seed = XXH3_64bits(&header, sizeof header);
-        header.xxh64 = briq_le64_of(XXH3_64bits_withSeed(
-            at + sizeof header, nrec * sizeof(struct briq_fmt_record), seed));
+        header.xxh64 = briq_le64_of(
+            XXH3_64bits_withSeed(at + sizeof header, nrec * sizeof(struct briq_fmt_record), seed));
         memcpy(at, &header, sizeof header);
     }
 }

@@ -4,9 +4,9 @@
  * decoding never touches a byte outside its buffers, whatever the payload is: LZ4 data with a right
  * check is decoded too. A block that is encoded decodes to itself.
  *
- *   byte 0: bit 0 the rest is a block (repeated to its length), else the rest is a payload; bit 1 its
- *   check is made right; bit 2 raw; bits 3-4 granules more than the payload needs, bit 5 two less;
- *   bit 6 also as an extent of a memory volume; bit 7 a raw payload is as long as the input.
+ *   byte 0: bit 0 the rest is a block (repeated to its length), else the rest is a payload; bit 1
+ * its check is made right; bit 2 raw; bits 3-4 granules more than the payload needs, bit 5 two
+ * less; bit 6 also as an extent of a memory volume; bit 7 a raw payload is as long as the input.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -84,7 +84,7 @@ static void from_memory_volume(const struct extent *e, uint8_t *decoded)
     memcpy(e->bytes, &raw, sizeof raw);
     /* Only a raw payload may be shorter than it says: memory volumes are never given such. */
     if (header.codec == BRIQ_CODEC_LZ4)
-        (void)briq_ram_extent_read(e->bytes, e->granules, decoded);
+        BRIQ_ASSERT(briq_ram_extent_read(e->bytes, e->granules, decoded) <= 0);
 }
 
 static void read_extent(struct extent *e, bool seal, uint8_t *decoded)
@@ -93,8 +93,7 @@ static void read_extent(struct extent *e, bool seal, uint8_t *decoded)
     memcpy(&header, e->bytes, sizeof header);
     uint32_t len = briq_le16_get(header.len);
     bool fits = len + BRIQ_EXTENT_HEADER_BYTES <= e->granules * BRIQ_GRANULE_BYTES;
-    uint64_t hash =
-        fits ? briq_payload_hash(e->bytes + BRIQ_EXTENT_HEADER_BYTES, len) : 0;
+    uint64_t hash = fits ? briq_payload_hash(e->bytes + BRIQ_EXTENT_HEADER_BYTES, len) : 0;
     uint32_t check = briq_extent_check(hash, TAG, USE);
     if (seal) {
         header.check = briq_le32_of(check);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fuzz_image.c - a whole volume, damaged anywhere: read, checked, checked deeply, repaired. A check
- * changes nothing. A repair never makes a damaged volume worse: every block that could be read before
- * it can be read after it, with the same content. What a repair says it mended is mended.
+ * changes nothing. A repair never makes a damaged volume worse: every block that could be read
+ * before it can be read after it, with the same content. What a repair says it mended is mended.
  *
- *   byte 0: bits 0-1 which state of the volume; bit 2 deep; bit 3 a check before the repair; bit 4 a
- *   check after it; bit 5 open it for writing after it; then edits of anything, see edit.h.
+ *   byte 0: bits 0-1 which state of the volume; bit 2 deep; bit 3 a check before the repair; bit 4
+ * a check after it; bit 5 open it for writing after it; then edits of anything, see edit.h.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -72,7 +72,8 @@ static bool is_out_of_bounds(const struct fuzz_volume *v)
     return false;
 }
 
-static void repair(struct fuzz_disk *disk, bool deep, bool check_after,
+/* Whether it ran to its end. */
+static bool repair(struct fuzz_disk *disk, bool deep, bool check_after,
                    const struct fuzz_reading *before)
 {
     static struct fuzz_reading after;
@@ -81,12 +82,13 @@ static void repair(struct fuzz_disk *disk, bool deep, bool check_after,
     fuzz_read_disk(disk, NULL, &after);
     fuzz_expect_no_loss(before, &after);
     if (r < 0)
-        return;
+        return false;
     BRIQ_ASSERT(after.opened);
-    if (!check_after)
-        return;
-    BRIQ_ASSERT(check(disk, deep, false, &again) == 0);
-    BRIQ_ASSERT(result.unrepaired > 0 || errors_of(&again) == 0);
+    if (check_after) {
+        BRIQ_ASSERT(check(disk, deep, false, &again) == 0);
+        BRIQ_ASSERT(result.unrepaired > 0 || errors_of(&again) == 0);
+    }
+    return true;
 }
 
 static void open_for_writing(struct fuzz_disk *disk, const struct fuzz_reading *before)
@@ -97,7 +99,7 @@ static void open_for_writing(struct fuzz_disk *disk, const struct fuzz_reading *
         return;
     fuzz_read_store(store, &now);
     fuzz_expect_no_loss(before, &now);
-    (void)briq_store_compact(store, NULL, NULL);
+    BRIQ_ASSERT(briq_store_compact(store, NULL, NULL) <= 0);
     fuzz_read_store(store, &now);
     fuzz_expect_no_loss(before, &now);
     (void)briq_store_close(store); /* fails where a write failed */
@@ -112,14 +114,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct briq_check_result result;
     struct fuzz_volume *v = volume_of(how & 3);
     fuzz_disk_reset(v->disk);
-    fuzz_edit(v, &in, FUZZ_ALL);
+    (void)fuzz_edit(v, &in, FUZZ_ALL);
     if (is_out_of_bounds(v))
         return 0;
     fuzz_read_disk(v->disk, NULL, &before);
     if ((how & 8) != 0)
         (void)check(v->disk, deep, false, &result);
-    repair(v->disk, deep, (how & 16) != 0, &before);
-    if ((how & 32) != 0)
+    if (repair(v->disk, deep, (how & 16) != 0, &before) && (how & 32) != 0)
         open_for_writing(v->disk, &before);
     return 0;
 }

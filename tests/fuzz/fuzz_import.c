@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_import.c - importing raw bytes: from standard input or a pipe, in pieces of any size and with
- * any length, or from a sparse file. The sink gets exactly what was there, nothing twice, no whole
- * block of zeros, and is as long as it has to be; a stream that is longer than it may be is refused.
+ * fuzz_import.c - importing raw bytes: from standard input or a pipe, in pieces of any size and
+ * with any length, or from a sparse file. The sink gets exactly what was there, nothing twice, no
+ * whole block of zeros, and is as long as it has to be; a stream that is longer than it may be is
+ * refused.
  *
- *   byte 0: bit 0 a sparse file instead of a stream; bit 1 the stream has a limit; bits 2-3 threads;
- *   bit 4 the limit is too short; then runs of 3 bytes: kind (bits 0-1: zeros, data, the same byte,
- *   one more byte of data; the rest makes the data differ), length (2 bytes). In a stream each run is
- *   a piece, or several if it is long.
+ *   byte 0: bit 0 a sparse file instead of a stream; bit 1 the stream has a limit; bits 2-3
+ * threads; bit 4 the limit is too short; then runs of 3 bytes: kind (bits 0-1: zeros, data, the
+ * same byte, one more byte of data; the rest makes the data differ), length (2 bytes). In a stream
+ * each run is a piece, or several if it is long.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -23,11 +24,11 @@
 #include "cli/zeros.h"
 #include "common/base/align.h"
 
-#define CONTENT_MAX ((size_t)400 << 10)
-#define RUNS_MAX    16u
-#define PIECE_MAX   4096u /* of a packet in a pipe */
-#define SINK_BYTES  (CONTENT_MAX + BRIQ_BLOCK_BYTES)
-#define BRIQ_BLOCK_BYTES 4096u
+#define CONTENT_MAX       ((size_t)400 << 10)
+#define RUNS_MAX          16u
+#define PIECE_MAX         4096u /* of a packet in a pipe */
+#define SINK_BYTES        (CONTENT_MAX + BRIQ_BLOCK_BYTES)
+#define BRIQ_BLOCK_BYTES  4096u
 #define BRIQ_SECTOR_BYTES 512u
 
 struct scene {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fuzz_options.c - command lines: of every verb of briq, of the nbdkit plugin (its parameters), and
- * of nbdkit itself (is it read-only?). Any words are taken as the tables say, or refused in one line.
+ * of nbdkit itself (is it read-only?). Any words are taken as the tables say, or refused in one
+ * line.
  *
- *   byte 0: which verb, or the plugin's parameters, or the server's arguments; then words, each ended
- *   by a zero or a newline.
+ *   byte 0: which verb, or the plugin's parameters, or the server's arguments; then words, each
+ * ended by a zero or a newline.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -91,8 +92,8 @@ static bool is_in_words(const struct words *words, const char *text)
  */
 
 static const struct briq_verb *const verbs[] = {
-    &briq_verb_create, &briq_verb_import, &briq_verb_export,  &briq_verb_info,  &briq_verb_check,
-    &briq_verb_resize, &briq_verb_compact, &briq_verb_dump, &briq_verb_bench, &briq_verb_help,
+    &briq_verb_create, &briq_verb_import,  &briq_verb_export, &briq_verb_info,  &briq_verb_check,
+    &briq_verb_resize, &briq_verb_compact, &briq_verb_dump,   &briq_verb_bench, &briq_verb_help,
 };
 
 /* The verbs look others up by name only to print help. */
@@ -154,8 +155,7 @@ static void try_verb(const struct briq_verb *verb, struct words *words)
     struct briq_error err = {{0}};
     char *args = malloc(verb->args_bytes);
     BRIQ_ASSERT(args != NULL);
-    enum briq_options_result r =
-        briq_options_parse(verb, words->count, words->word, args, &err);
+    enum briq_options_result r = briq_options_parse(verb, words->count, words->word, args, &err);
     BRIQ_ASSERT((r == BRIQ_OPTIONS_BAD) == (err.text[0] != '\0'));
     if (r == BRIQ_OPTIONS_RUN) {
         for (const struct briq_option *o = verb->options; o->name != NULL; o++)

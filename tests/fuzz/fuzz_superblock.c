@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fuzz_superblock.c - two copies of a superblock, patched as the input says, with their checksums
- * made right or not: decoding never takes what it must refuse, what it takes is within the limits of
- * the format and encodes to what it was, and the better copy is chosen.
+ * made right or not: decoding never takes what it must refuse, what it takes is within the limits
+ * of the format and encodes to what it was, and the better copy is chosen.
  *
  *   byte 0: which of the checksums are made right (bits 0, 1), and whether copy B begins as it is
  *   (bit 2) or as zeros; then half of the rest patches copy A, the other half copy B.
@@ -87,7 +87,8 @@ static void expect_round_trip(const struct briq_superblock *sb)
 static bool is_sealed(const uint8_t *page)
 {
     const struct briq_fmt_superblock *raw = (const void *)page;
-    return briq_le64_get(raw->xxh64) == XXH3_64bits(page, offsetof(struct briq_fmt_superblock, xxh64));
+    return briq_le64_get(raw->xxh64) ==
+           XXH3_64bits(page, offsetof(struct briq_fmt_superblock, xxh64));
 }
 
 static enum briq_sb_state look(const uint8_t *page, struct briq_superblock *sb)

@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct briq_tree_damage damage = {.found = take_damage, .opaque = &told};
     bool tell = (fuzz_number(&in, 1) & 1) != 0;
     fuzz_disk_reset(scene->volume->disk);
-    fuzz_edit(scene->volume, &in, FUZZ_METADATA & ~(1u << FUZZ_SUPERBLOCK_A));
+    (void)fuzz_edit(scene->volume, &in, FUZZ_METADATA & ~(1u << FUZZ_SUPERBLOCK_A));
     if (briq_superblock_decode(fuzz_disk_bytes(scene->volume->disk), &sb) != BRIQ_SB_OK)
         return 0;
     sb.seg_first = FUZZ_SEG_FIRST;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fuzz_windows.c - the shared memory that a dead server left, damaged anywhere: opening the volume
- * takes it or leaves it, reads nothing outside it, and who opens for writing finds what who only reads
- * finds.
+ * takes it or leaves it, reads nothing outside it, and who opens for writing finds what who only
+ * reads finds.
  *
  *   byte 0: bit 0 also open for writing; bits 1-2 how much of the file is there (0: all); then
- *   changes of 8 bytes: where (0 header, 1 a descriptor, 2 a window, 3 its records), which, an offset
- *   (2 bytes), width, 3 bytes of value; changes of window memory stand in for what a process that
- *   died at any moment may leave.
+ *   changes of 8 bytes: where (0 header, 1 a descriptor, 2 a window, 3 its records), which, an
+ * offset (2 bytes), width, 3 bytes of value; changes of window memory stand in for what a process
+ * that died at any moment may leave.
  */
 #include "tests/fuzz/support/fuzz.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_wrong_tables.c - superblocks and tables whose checksums are right and whose content is wrong, as
- * only a mistake or malice makes them: they end in an error, never in a dead program or wrong data.
- * Most were found by the fuzz targets.
+ * test_wrong_tables.c - superblocks and tables whose checksums are right and whose content is
+ * wrong, as only a mistake or malice makes them: they end in an error, never in a dead program or
+ * wrong data. Most were found by the fuzz targets.
  */
 #include <errno.h>
 #include <setjmp.h>

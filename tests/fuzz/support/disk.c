@@ -14,8 +14,8 @@
 struct fuzz_disk {
     uint64_t size;
     uint8_t *now, *kept;
-    bool *changed;       /* one a page */
-    uint32_t *changes;   /* the pages that are, in the order in which they were touched */
+    bool *changed;     /* one a page */
+    uint32_t *changes; /* the pages that are, in the order in which they were touched */
     uint32_t change_count;
 };
 

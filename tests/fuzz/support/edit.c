@@ -133,8 +133,8 @@ static void change_field(struct fuzz_volume *v, const struct edit *e, const stru
     else if (e->how == XOR)
         value ^= old;
     else if (e->how == COPY)
-        value = read_field(v, place_of(v, e, (uint32_t)e->value & 0xffff).at + (at - p->at),
-                           e->width);
+        value =
+            read_field(v, place_of(v, e, (uint32_t)e->value & 0xffff).at + (at - p->at), e->width);
     briq_le64 raw = briq_le64_of(value);
     memcpy(fuzz_disk_change(v->disk, at, e->width), &raw, e->width);
 }
@@ -297,13 +297,16 @@ static void seal(struct fuzz_volume *v, struct seals *seals)
         seal_superblock(v, BRIQ_SB_B_OFFSET);
 }
 
-void fuzz_edit(struct fuzz_volume *v, struct fuzz_input *in, unsigned kinds)
+bool fuzz_edit(struct fuzz_volume *v, struct fuzz_input *in, unsigned kinds)
 {
     struct seals seals;
+    bool sealed = false;
     memset(&seals, 0, sizeof seals);
     for (unsigned i = 0; i < EDITS_MAX && in->left >= EDIT_BYTES; i++) {
         struct edit e = read_edit(in, kinds);
         apply(v, &e, &seals);
+        sealed = sealed || e.seal;
     }
     seal(v, &seals);
+    return sealed;
 }

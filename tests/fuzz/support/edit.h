@@ -10,8 +10,9 @@
  *              kind); 4-5: shift of the value (0, 8, 24, 44 bits); 7: seal
  *   byte 5-7   the value, with its sign; for copy: which one
  *
- * Sealing an extent corrects its check, and that of its record and chunk; sealing a page of the tree
- * corrects everything above it up to the superblock, as far as the pointers are still what they were.
+ * Sealing an extent corrects its check, and that of its record and chunk; sealing a page of the
+ * tree corrects everything above it up to the superblock, as far as the pointers are still what
+ * they were.
  */
 #ifndef BRIQ_TESTS_FUZZ_EDIT_H
 #define BRIQ_TESTS_FUZZ_EDIT_H
@@ -23,12 +24,12 @@ enum fuzz_kind {
     FUZZ_SUPERBLOCK,   /* both copies */
     FUZZ_SUPERBLOCK_A, /* one of them */
     FUZZ_SUPERBLOCK_B,
-    FUZZ_PAGE,    /* a page of the tree, anywhere in it */
+    FUZZ_PAGE,     /* a page of the tree, anywhere in it */
     FUZZ_MAP_WORD, /* a word of a map page that is in use */
-    FUZZ_SEGMENT, /* a line of the segment table */
-    FUZZ_CHUNK,   /* a chunk's header */
+    FUZZ_SEGMENT,  /* a line of the segment table */
+    FUZZ_CHUNK,    /* a chunk's header */
     FUZZ_RECORD,
-    FUZZ_EXTENT, /* an extent: its header or payload */
+    FUZZ_EXTENT,   /* an extent: its header or payload */
     FUZZ_ANYWHERE, /* 16 bytes of the segments */
 };
 #define FUZZ_KIND_COUNT 10u
@@ -40,7 +41,8 @@ enum fuzz_kind {
 #define FUZZ_JOURNAL (1u << FUZZ_CHUNK | 1u << FUZZ_RECORD | 1u << FUZZ_EXTENT)
 #define FUZZ_ALL     ((1u << FUZZ_KIND_COUNT) - 1)
 
-/* Applies the edits that are left in the input, 32 at most, to the volume's disk. */
-void fuzz_edit(struct fuzz_volume *v, struct fuzz_input *in, unsigned kinds);
+/* Applies the edits that are left in the input, 32 at most, to the volume's disk. Returns whether
+ * any was sealed: then the volume may lie in a way that only a check finds out. */
+bool fuzz_edit(struct fuzz_volume *v, struct fuzz_input *in, unsigned kinds);
 
 #endif

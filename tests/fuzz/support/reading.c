@@ -52,8 +52,8 @@ static void read_data(struct briq_store *store, uint64_t off, uint64_t len,
 
 static void note_zeros(uint64_t off, uint64_t len, struct fuzz_reading *ret)
 {
-    for (uint64_t block = off / BRIQ_BLOCK_BYTES;
-         block < briq_div_up(off + len, BRIQ_BLOCK_BYTES); block++)
+    for (uint64_t block = off / BRIQ_BLOCK_BYTES; block < briq_div_up(off + len, BRIQ_BLOCK_BYTES);
+         block++)
         ret->readable[block] = true;
 }
 

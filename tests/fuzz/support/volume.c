@@ -13,9 +13,9 @@
 #include "common/store/tree.h"
 #include "tests/lib/ledger.h"
 
-#define LIVES     4u
-#define LIFE_OPS  60u
-#define RUN_MAX   6u
+#define LIVES      4u
+#define LIFE_OPS   60u
+#define RUN_MAX    6u
 #define HOT_BLOCKS 14u /* what is written again and again, of each map page */
 
 static void need(bool well, const char *what)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * volume.h - a small volume with a history, in memory, made by the store itself; where everything in
- * it stands; and opening it the cheap way.
+ * volume.h - a small volume with a history, in memory, made by the store itself; where everything
+ * in it stands; and opening it the cheap way.
  *
- * It has 30 segments of 64 KiB, two map pages, two streams, and has seen writes of all kinds, trims,
- * zeroes, flushes, checkpoints, a compaction and reopenings. Made once, the same on every machine.
- * Thread: one.
+ * It has 30 segments of 64 KiB, two map pages, two streams, and has seen writes of all kinds,
+ * trims, zeroes, flushes, checkpoints, a compaction and reopenings. Made once, the same on every
+ * machine. Thread: one.
  */
 #ifndef BRIQ_TESTS_FUZZ_VOLUME_H
 #define BRIQ_TESTS_FUZZ_VOLUME_H
@@ -29,7 +29,7 @@
 enum fuzz_state {
     FUZZ_CLEAN, /* closed */
     FUZZ_CUT,   /* the power failed while it was open: a journal to be replayed up to a gap */
-    FUZZ_DEAD,  /* its process died, which wrote before it acknowledged: all of the journal counts */
+    FUZZ_DEAD, /* its process died, which wrote before it acknowledged: all of the journal counts */
 };
 #define FUZZ_STATE_COUNT 3u
 
