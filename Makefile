@@ -15,7 +15,7 @@
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
-#   cov            runs the tests and prints the line coverage of common/ by file
+#   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -102,13 +102,16 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+FAULTS_SRC := $(call in_room,tests/faults)
+# The programs among them; what else is there is linked into each.
+FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
 BENCH_SRC := $(call in_room,tests/bench)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SUPPORT_SRC := $(call in_room,tests/fuzz/support)
 CRASH_SRC := $(sort $(wildcard tests/crash/kill_*.c))
 CRASH_SUPPORT_SRC := $(call in_room,tests/crash/support)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC) \
-	$(FUZZ_SRC) $(FUZZ_SUPPORT_SRC) $(CRASH_SRC) $(CRASH_SUPPORT_SRC)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) \
+	$(FAULTS_SRC) $(BENCH_SRC) $(FUZZ_SRC) $(FUZZ_SUPPORT_SRC) $(CRASH_SRC) $(CRASH_SUPPORT_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -121,17 +124,19 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
 CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
 CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(FUZZ) $(CRASH)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(FAULTS) $(BENCH) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FUZZ) $(CRASH) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(FAULTS) $(FUZZ) $(CRASH) \
+	$(TEST_SCRIPTS)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
@@ -200,6 +205,12 @@ $(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+# Every call that can fail goes through tests/faults/seam.c; in these programs, and in no others.
+FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat ftruncate mmap \
+	malloc calloc realloc aligned_alloc posix_memalign strdup pthread_create
+$(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
+		$(TESTLIB) $(LIB)
+	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 
@@ -304,6 +315,8 @@ cov-run:
 	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
 	-@$(MAKE) --no-print-directory check-run COV=1
 	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+	@gcovr --root . --filter common/store/ --object-directory $(B)/obj $(B)/obj | \
+		awk '$$1 == "TOTAL" { print "common/store: " $$4 " of " $$2 " lines" }'
 .PHONY: cov-run
 
 demo:

@@ -88,6 +88,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
     struct briq_checker *c = opaque;
     unsigned long long where = (unsigned long long)granule << BRIQ_GRANULE_SHIFT;
     c->tree_damaged = true;
+    c->unreadable += error == -EIO;
     if (type == BRIQ_REC_SEG_ROOT || type == BRIQ_REC_SEG_PAGE)
         lost_of_table(c, type, index, where, error);
     else
@@ -110,6 +111,7 @@ static int find_use(struct briq_checker *c, uint32_t seg)
             kind = scan->chunk.kind;
         }
     }
+    c->unreadable += scan->unreadable;
     /* In use until the map is counted, and longer: what it tells may still be needed. */
     if (r == 0 && segseq != 0)
         briq_space_load_seg(&c->store->space, seg, segseq, 0, 1, kind, true);
@@ -175,6 +177,7 @@ static int find_pages_in(struct briq_checker *c, uint32_t seg)
             if (briq_record_decode(scan->page, &scan->chunk, i, &record))
                 take_page(c, scan, &record);
     }
+    c->unreadable += scan->unreadable;
     return r;
 }
 

@@ -159,8 +159,9 @@ static int store_map_page(struct briq_store *store, uint64_t page, const briq_le
     briq_map_placed(&store->map, page, granule);
     briq_tree_page_placed(store, page);
     if (old != 0) {
-        if (!briq_space_page_sub(&store->space, old, BRIQ_META_GRANULES))
-            return -EUCLEAN;
+        int r = briq_space_page_sub(&store->space, old, BRIQ_META_GRANULES);
+        if (r < 0)
+            return r;
         atomic_fetch_sub(&store->maintain.meta_granules, BRIQ_META_GRANULES);
     }
     briq_counter_add(&store->maintain.checkpoint_pages, 1);

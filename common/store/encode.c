@@ -160,7 +160,8 @@ enum briq_sb_state briq_superblock_decode(const void *src, struct briq_superbloc
     ret->features_ro = briq_le64_get(raw->features_ro);
     ret->features_incompat = briq_le64_get(raw->features_incompat);
     memcpy(ret->uuid, raw->uuid, sizeof ret->uuid);
-    if (ret->version != BRIQ_FMT_VERSION || ret->features_incompat != 0)
+    if (ret->version != BRIQ_FMT_VERSION ||
+        (ret->features_incompat & ~BRIQ_FEATURE_UNFINISHED) != 0)
         return BRIQ_SB_TOO_NEW;
     superblock_decode_all(raw, ret);
     return superblock_plausible(raw, ret) ? BRIQ_SB_OK : BRIQ_SB_DAMAGED;

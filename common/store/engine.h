@@ -123,6 +123,7 @@ struct briq_store {
     bool opened_read_only; /* asked for, or the medium lost flushed data */
     bool in_memory;
     bool push_before_ack; /* no windows file: write before acknowledging */
+    uint8_t boot_id[16];  /* of this boot; zeros when it cannot be known */
     uint32_t align;       /* of device reads: 1, or 4096 with direct I/O */
     unsigned accel;
     struct briq_open_options options;

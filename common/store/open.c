@@ -217,19 +217,18 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
  * writes are given to the device before they are acknowledged. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
 {
-    uint8_t boot_id[16];
     struct briq_error why = {{0}};
     bool wanted = !store->opened_read_only && !store->options.no_windows_file;
-    if (wanted && briq_boot_id(boot_id) == 0 &&
-        init_windows(store, boot_id, store->options.windows_dir, &why) == 0)
+    bool known = briq_boot_id(store->boot_id) == 0;
+    if (wanted && known &&
+        init_windows(store, store->boot_id, store->options.windows_dir, &why) == 0)
         return 0;
-    memset(boot_id, 0, sizeof boot_id);
     store->push_before_ack = !store->opened_read_only;
     if (wanted)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: no shared memory for append windows (%s): writing before acknowledging",
-                      store->name, why.text);
-    return init_windows(store, boot_id, NULL, err);
+                      store->name, known ? why.text : "the id of this boot cannot be read");
+    return init_windows(store, store->boot_id, NULL, err);
 }
 
 static int load_superblock(struct briq_store *store, struct briq_error *err)
@@ -243,6 +242,11 @@ static int load_superblock(struct briq_store *store, struct briq_error *err)
     if (found.damaged)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: one copy of the superblock is damaged; using the other", store->name);
+    if ((found.sb.features_incompat & BRIQ_FEATURE_UNFINISHED) && !store->options.unfinished)
+        return briq_error_set(err, -EUCLEAN,
+                              "%s: is half a volume: the import into it did not come to its end; "
+                              "import it again with --force",
+                              store->name);
     store->opened_read_only = store->options.read_only || store->dev->read_only;
     if (found.sb.features_ro != 0 && !store->opened_read_only)
         return briq_error_set(err, -ENOTSUP,
@@ -374,8 +378,7 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->streams = (uint8_t)store->journal.user_count;
     sb->windows_in_file = !store->push_before_ack;
     sb->segseq = store->space.segseq;
-    if (briq_boot_id(sb->boot_id) < 0)
-        memset(sb->boot_id, 0, sizeof sb->boot_id);
+    memcpy(sb->boot_id, store->boot_id, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
     int r = briq_superblock_write(store->dev, sb, &store->sb_slot);
@@ -409,11 +412,14 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
     store->recovered_from_windows = recovery->from_windows;
     store->discarded_records = recovery->discarded;
     store->lost_flushed = recovery->lost_flushed;
-    if (recovery->lost_flushed > 0)
+    if (!briq_recovery_is_whole(recovery))
         briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
-                      "%s: the medium lost %llu operations that a flush had acknowledged: opened "
+                      "%s: the medium lost %llu operations that %s acknowledged%s: opened "
                       "read-only; save what you need, then run briq check --repair",
-                      store->name, (unsigned long long)recovery->lost_flushed);
+                      store->name,
+                      (unsigned long long)(recovery->lost_flushed + recovery->lost_acked),
+                      recovery->lost_acked == 0 ? "a flush had" : "were",
+                      recovery->unreadable == 0 ? "" : ", or more: its journal cannot be read");
     else
         briq_log_line(&store->options.log, BRIQ_LOG_INFO,
                       "%s: was not closed cleanly: replayed %llu operations (%s), dropped %llu "
@@ -461,7 +467,7 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     int r = briq_recover(store, &store->recovery, err);
     if (r < 0)
         return r;
-    if (store->recovery.lost_flushed > 0)
+    if (!briq_recovery_is_whole(&store->recovery))
         store->opened_read_only = true;
     report_recovery(store, &store->recovery);
     take_over(store, store->recovery.last_seq);
@@ -505,6 +511,8 @@ static int open_begin(const char *name, const struct briq_open_options *options,
     if (store == NULL || store->name == NULL) {
         if (options != NULL)
             briq_device_close(options->device);
+        if (store != NULL)
+            store_free(store, false);
         return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
     }
     *ret = store;
@@ -681,4 +689,23 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     pthread_mutex_unlock(&store->maintain.lock);
     return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
                  : 0;
+}
+
+/* ---- filling -----------------------------------------------------------------------------------
+ */
+
+int briq_store_finish(struct briq_store *store)
+{
+    if (store->opened_read_only)
+        return -EROFS;
+    pthread_mutex_lock(&store->maintain.lock);
+    uint64_t old = store->sb.features_incompat;
+    int r = 0;
+    store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
+    if (store->sb.features_incompat != old)
+        r = briq_checkpoint(store, false);
+    if (r < 0)
+        store->sb.features_incompat = old;
+    pthread_mutex_unlock(&store->maintain.lock);
+    return r < 0 ? -EIO : 0;
 }

@@ -72,6 +72,7 @@ static int visit_all(struct rebuild *b, visitor visit)
         struct briq_scan *scan = briq_check_scan(c, seg, 0, true);
         while (r == 0 && (r = briq_scan_next(scan)) > 0)
             r = visit(b, scan);
+        c->unreadable += scan->unreadable;
     }
     return r;
 }

@@ -67,22 +67,22 @@ void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t gr
     note_change(space, seg);
 }
 
-bool briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+int briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
-    /* The word comes from the medium, and so does the count: both may be damaged. */
+    /* The place is what a map word from the medium says. */
     if (BRIQ_UNLIKELY(!briq_space_contains(space, granule, granules)))
-        return false;
+        return -EUCLEAN;
     uint32_t seg = briq_space_seg_of(space, granule);
     uint32_t before = atomic_fetch_sub_explicit(&space->live[seg], granules, memory_order_relaxed);
     if (BRIQ_UNLIKELY(before < granules)) {
-        atomic_fetch_add_explicit(&space->live[seg], granules, memory_order_relaxed);
-        return false;
+        atomic_store_explicit(&space->live[seg], 0, memory_order_relaxed);
+        return -EUCLEAN;
     }
     if (before == granules &&
         atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed) == BRIQ_SEG_USED)
         atomic_fetch_add_explicit(&space->dead_count, 1, memory_order_relaxed);
     note_change(space, seg);
-    return true;
+    return 0;
 }
 
 void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules)
@@ -91,11 +91,11 @@ void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t gr
     space->live_cut[briq_space_seg_of(space, granule)] += granules;
 }
 
-bool briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+int briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
     uint32_t seg = briq_space_seg_of(space, granule);
-    if (BRIQ_UNLIKELY(space->live_cut[seg] < granules))
-        return false;
+    if (space->live_cut[seg] < granules)
+        return -EUCLEAN;
     space->live_cut[seg] -= granules;
     return briq_space_live_sub(space, granule, granules);
 }
