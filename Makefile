@@ -9,6 +9,9 @@
 #   check-quick    the unit tests alone
 #   check-long     a million simulated crashes over ten thousand seeds, on all processors; the figures
 #                  go to build/test-logs/sim-long.txt (SEED=N: the first seed); then check-canaries
+#                  and check-kill
+#   check-kill     kill -9 of nbdkit and of briq, in ROUNDS=N rounds each (600)
+#   fuzz           every fuzz target, or TARGET=NAME, for RUNS=N executions each (10 million)
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
@@ -29,7 +32,7 @@
 #
 # Knobs
 #   V=1                  show commands               WERROR=1         warnings are errors
-#   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
+#   SAN=address|thread|fuzz|fuzz-fast                build into build/$SAN; COV=1 into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
 #   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
@@ -47,9 +50,11 @@ COV ?=
 FLAVOUR := $(if $(COV),cov,$(SAN))
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
-ifneq ($(filter-out address thread,$(SAN)),)
-$(error SAN=$(SAN) is not known: use SAN=address or SAN=thread)
+ifneq ($(filter-out address thread fuzz fuzz-fast,$(SAN)),)
+$(error SAN=$(SAN) is not known: use SAN=address, thread, fuzz or fuzz-fast)
 endif
+# libFuzzer is a part of clang.
+FUZZING := $(filter fuzz%,$(SAN))
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -58,7 +63,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(FUZZING),clang,gcc)
 endif
 AR ?= ar
 JOBS ?= $(shell nproc)
@@ -76,6 +81,13 @@ PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))
 
 SAN_FLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
+# Comparisons are not traced: checksums stand before most of them, and it costs a third of the speed.
+# Smaller pools make opening a volume cheap, which is what most targets do.
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp
+FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=4u -DBRIQ_MAP_STRIPES=16u -DBRIQ_WINDOWS_MAX=64u
+SAN_FLAGS_fuzz := $(FUZZ_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+SAN_FLAGS_fuzz-fast := $(FUZZ_FLAGS)
 FLAVOUR_FLAGS := $(SAN_FLAGS_$(SAN)) $(if $(COV),--coverage -O0)
 
 BRIQ_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wundef \
@@ -106,8 +118,13 @@ FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
 STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
 GUEST_SRC := $(call in_room,tests/guest/tools)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SUPPORT_SRC := $(call in_room,tests/fuzz/support)
+CRASH_SRC := $(sort $(wildcard tests/crash/kill_*.c))
+CRASH_SUPPORT_SRC := $(call in_room,tests/crash/support)
 ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
-	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC) $(GUEST_SRC)
+	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC) $(GUEST_SRC) $(FUZZ_SRC) $(FUZZ_SUPPORT_SRC) \
+	$(CRASH_SRC) $(CRASH_SUPPORT_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -127,14 +144,17 @@ FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
 GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS)
+FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
+CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
+CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
-TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(TEST_SCRIPTS) \
-	$(wildcard tests/canary/every-canary-is-caught)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(FUZZ) $(CRASH) \
+	$(TEST_SCRIPTS) $(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
 .PHONY: check-long-run check-canaries check-asan check-tsan
@@ -146,7 +166,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 
 all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
 
-tests: all $(TEST_PROGRAMS)
+tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
 
 # ---- compile and link ----------------------------------------------------------------------------
 
@@ -221,6 +241,22 @@ $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 $(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
 
+$(CRASH): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(CRASH_SUPPORT_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+# Not instrumented: it is loaded into programs that are not.
+$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+# What runs a target: libFuzzer, or, with any other compiler, a replay of its corpus.
+FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
+$(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
+		$(call objects,$(filter-out %/replay.c,$(FUZZ_SUPPORT_SRC)) $(FUZZ_DRIVER)) \
+		$(TESTLIB) $(CLI_LIB) $(LIB)
+	$(call link,$(if $(FUZZING),-fsanitize=fuzzer))
+$(B)/tests/fuzz/fuzz_options: $(call objects,nbdkit-plugin/params.c nbdkit-plugin/server_args.c)
+
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
 	@mkdir -p $(@D)
@@ -288,6 +324,7 @@ LONG_LOG := $(B)/test-logs/sim-long.txt
 check-long:
 	@$(SUBMAKE) check-long-run
 	@$(SUBMAKE) check-canaries
+	@$(SUBMAKE) check-kill
 check-long-run: $(SIM)
 	@mkdir -p $(@D) $(B)/test-logs
 	@first=$(or $(SEED),1); { ./run $(SIM) --seeds $$first..$$((first + $(LONG_SEEDS) - 1)) \
@@ -310,6 +347,17 @@ check-guest-run: all $(GUEST_TOOLS)
 		$(if $(filter host,$(GUEST)),--host)
 check-canaries: tests
 	@./run tests/canary/every-canary-is-caught --seeds 100
+check-kill: tests
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_server
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_verb
+.PHONY: check-kill
+
+RUNS ?= 10000000
+fuzz: deps-dev
+	@$(SUBMAKE) fuzz-run SAN=$(or $(FUZZING),fuzz)
+fuzz-run: $(FUZZ)
+	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
+.PHONY: fuzz fuzz-run
 
 bench-store: all
 	@./run briq bench store

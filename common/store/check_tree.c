@@ -55,10 +55,10 @@ static void lost_of_table(struct briq_checker *c, enum briq_record_type type, ui
     bool root = type == BRIQ_REC_SEG_ROOT;
     uint64_t pages = root ? BRIQ_PAGE_WORDS : 1;
     lose_segments(c, index * pages, pages);
-    if (root) {
+    if (root)
         c->store->sb.seg_roots[index] = 0;
-        c->store->tree.seg_root_dirty[index] = true;
-    }
+    /* Also above a page: one that there should not be has nothing else that would be written. */
+    c->store->tree.seg_root_dirty[index / (root ? 1 : BRIQ_PAGE_WORDS)] = true;
     briq_check_error(c, &c->result->segment_errors, "rebuilt from the segments",
                      "%s %" PRIu64 " of the segment table, at 0x%llx, is damaged (%s)",
                      root ? "root" : "page", index, where, reason(error));
@@ -71,10 +71,9 @@ static void lost_of_map(struct briq_checker *c, enum briq_record_type type, uint
     uint64_t nodes = root ? BRIQ_PAGE_WORDS : 1;
     uint64_t first = index * nodes * BRIQ_PAGE_WORDS * BRIQ_PAGE_WORDS;
     lose_pages(c, index * nodes, nodes);
-    if (root) {
+    if (root)
         c->store->sb.map_roots[index] = 0;
-        c->store->tree.map_root_dirty[index] = true;
-    }
+    c->store->tree.map_root_dirty[index / (root ? 1 : BRIQ_PAGE_WORDS)] = true;
     briq_check_error(c, &c->result->map_errors,
                      "rebuilt from the map pages and records that were found; what was trimmed or "
                      "overwritten with zeros there may show older data",

@@ -136,7 +136,8 @@ static bool superblock_plausible(const struct briq_fmt_superblock *raw,
               sb->window_shift >= BRIQ_SEG_SHIFT_MIN && sb->window_shift <= BRIQ_WINDOW_SHIFT_MAX &&
               sb->streams <= BRIQ_STREAMS_MAX && sb->accel >= 1 && sb->accel <= 64 &&
               sb->logical_bytes > 0 && sb->logical_bytes <= BRIQ_VOLUME_BYTES_MAX &&
-              sb->logical_bytes % 512 == 0 && sb->seg_first < sb->seg_end;
+              sb->logical_bytes % 512 == 0 && sb->seg_first < sb->seg_end &&
+              (uint64_t)sb->seg_first << sb->seg_shift >= BRIQ_DATA_OFFSET;
     if (!ok ||
         (uint64_t)sb->seg_end > (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE)
         return false;

@@ -34,7 +34,10 @@
 #include "common/store/waitq.h"
 #include "common/store/window.h"
 
+/* Here and below: a build that opens volumes thousands of times a second may set a smaller one. */
+#ifndef BRIQ_IOBUF_COUNT
 #define BRIQ_IOBUF_COUNT 128u
+#endif
 
 /* Figures of one context; the thread that uses it writes, anybody reads. */
 struct briq_ctx_counts {

@@ -322,12 +322,18 @@ int briq_open_check_length(struct briq_store *store, struct briq_error *err)
 static void resume_stream(struct briq_store *store, unsigned id)
 {
     const struct briq_head *head = &store->sb.heads[id];
+    /* A segment that the table knows in another use has data that its checks would then refuse. (Or
+     * the checkpoint took it after that part of the table was written: it is collected some day.)
+     */
     if (head->seg == BRIQ_SEG_NONE ||
-        atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED)
+        atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED ||
+        briq_space_segseq(&store->space, head->seg) != head->segseq)
         return;
     struct briq_stream *stream = &store->journal.streams[id];
+    struct briq_head resumed = *head;
+    resumed.next_seg = BRIQ_SEG_NONE; /* a clean close gave it back: it may be anybody's by now */
     briq_space_reopen(&store->space, head->seg, stream->kind, head->segseq);
-    briq_journal_resume(stream, head);
+    briq_journal_resume(stream, &resumed);
 }
 
 /* The number of this opening: everything written from here on carries it. */

@@ -69,6 +69,9 @@ void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t gr
 
 int briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
+    /* The place is what a map word from the medium says. */
+    if (BRIQ_UNLIKELY(!briq_space_contains(space, granule, granules)))
+        return -EUCLEAN;
     uint32_t seg = briq_space_seg_of(space, granule);
     uint32_t before = atomic_fetch_sub_explicit(&space->live[seg], granules, memory_order_relaxed);
     if (BRIQ_UNLIKELY(before < granules)) {

@@ -131,6 +131,15 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page)
 /* ---- loading -----------------------------------------------------------------------------------
  */
 
+/* Is it a line that a writer makes? In a free segment nothing is live. */
+static bool entry_plausible(const struct briq_store *store, uint64_t seg,
+                            const struct briq_segment_entry *e)
+{
+    return seg >= store->space.seg_first && seg < store->space.seg_end && e->state <= 2 &&
+           e->kind <= BRIQ_KIND_META && e->live <= briq_seg_granules(store) &&
+           (e->state != 0 || e->live == 0);
+}
+
 static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t pointer)
 {
     uint8_t page[BRIQ_PAGE_BYTES];
@@ -144,8 +153,7 @@ static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t poin
         briq_segment_decode(page + i * sizeof(struct briq_fmt_segment), &e);
         if (e.state == 0 && !e.on_host)
             continue;
-        if (seg < store->space.seg_first || seg >= store->space.seg_end || e.state > 2 ||
-            e.live > (e.state == 0 ? 0 : briq_seg_granules(store)))
+        if (!entry_plausible(store, seg, &e))
             return -EUCLEAN;
         /* What a page of the tree has put in use stays so: that page is newer than this line. */
         bool tree = briq_space_live(&store->space, (uint32_t)seg) != 0;

@@ -172,13 +172,18 @@ static void end_store(struct sim_life *life)
     sim_slots_drop(life);
 }
 
+void sim_boot(struct sim_life *life)
+{
+    for (unsigned i = 0; i < sizeof life->boot_id; i++)
+        life->boot_id[i] = (uint8_t)briq_prng_next(&life->prng);
+}
+
 static void power_cut(struct sim_life *life)
 {
     test_disk_cut(life->disk, &life->prng);
     protocol_power_cut(life->protocol);
     life->power_was_cut = true;
-    for (unsigned i = 0; i < sizeof life->boot_id; i++)
-        life->boot_id[i] = (uint8_t)briq_prng_next(&life->prng);
+    sim_boot(life);
     if (sim_chance(life, 30) && life->saved_count > 0 && life->saved_count <= STALE_FILES_MAX) {
         restore_windows(life);
         life->stats->stale_windows++;

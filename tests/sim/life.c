@@ -180,6 +180,7 @@ void sim_life_run(struct sim_life *life, uint64_t seed, uint64_t crashes)
     life->log_count = life->saved_count = 0;
     test_disk_on_stop(life->disk, NULL, NULL);
     sim_plan_draw(life);
+    sim_boot(life);
     test_dir_empty(&life->windows);
     create(life);
     sim_history_reset(&life->history);

@@ -190,6 +190,9 @@ void sim_crash_forget_stale(struct sim_life *life);
 /* Ends the store and decides what is left of everything. */
 void sim_crash(struct sim_life *life);
 
+/* The machine begins a boot that it never had: its id is another one. */
+void sim_boot(struct sim_life *life);
+
 /* ---- judge.c --------------------------------------------------------------------------------- */
 
 /* A deep check of what is on the disk now. */
