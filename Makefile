@@ -62,7 +62,7 @@ SUBMAKE = $(MAKE) $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) --no-
 # ---- flags ---------------------------------------------------------------------------------------
 
 # Asked once, and only by a recipe that needs it: `make deps` comes before pkg-config is there.
-PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c cmocka
+PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c gnutls cmocka
 PC_CFLAGS = $(eval PC_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))$(PC_CFLAGS)
 PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))$(PC_LIBS)
 
