@@ -62,7 +62,7 @@ SUBMAKE = $(MAKE) $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) --no-
 # ---- flags ---------------------------------------------------------------------------------------
 
 # Asked once, and only by a recipe that needs it: `make deps` comes before pkg-config is there.
-PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c cmocka
+PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c gnutls cmocka
 PC_CFLAGS = $(eval PC_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))$(PC_CFLAGS)
 PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))$(PC_LIBS)
 
@@ -109,7 +109,7 @@ BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
 TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
-TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/hostile/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
 CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)

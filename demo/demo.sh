@@ -10,6 +10,8 @@
 # All it makes is in one directory below $TMPDIR (default /var/tmp), which is gone afterwards.
 #
 #   DEMO_MB=N   megabytes of files to take at the most (default 1024)
+#
+# `demo.sh show` leaves out installing and building.
 set -eu -o pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -102,14 +104,17 @@ use_volume() {
     nbdinfo --map --totals "$uri"
 
     say "nbdcopy: the whole disk back out through NBD"
-    timed nbdcopy --progress "$uri" "$dir/copy.img"
+    local progress=()
+    [ ! -t 1 ] || progress=(--progress)
+    timed nbdcopy "${progress[@]}" "$uri" "$dir/copy.img"
     echo "copy_us=$took_us" >>"$dir/times"
     cmp "$dir/disk.img" "$dir/copy.img"
     echo "identical to the original"
     rm "$dir/copy.img"
 
     say "qemu-img compare: the original with the served disk"
-    timed qemu-img compare -p -f raw -F raw "$dir/disk.img" "$uri"
+    [ ! -t 1 ] || progress=(-p)
+    timed qemu-img compare "${progress[@]}" -f raw -F raw "$dir/disk.img" "$uri"
     echo "compare_us=$took_us" >>"$dir/times"
 }
 
@@ -143,17 +148,14 @@ print_table() {
     echo "Speeds count the whole disk, $(nproc) processors, files in $(dirname "$dir")."
 }
 
-main() {
-    scripts/deps build demo
-    make --no-print-directory -j"$(nproc)" all
-
+# Everything but building.
+show() {
     local base=${TMPDIR:-/var/tmp}
     check_space "$base"
     trap finish EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     dir=$(mktemp -d "$base/briq-demo.XXXXXX")
-    export dir
 
     say "an ext4 image with files of this machine (mke2fs -d)"
     make_image
@@ -165,8 +167,9 @@ main() {
 
     say "nbdkit briq disk.briq, on a Unix socket"
     # nbdkit runs the command once it serves, and ends with it.
-    # shellcheck disable=SC2016 # nbdkit's shell expands $uri
-    ./run nbdkit -U - briq "$dir/disk.briq" --run 'uri="$uri" demo/demo.sh use-volume'
+    # shellcheck disable=SC2016 # nbdkit's shell expands them
+    dir_of_client=$dir ./run nbdkit -U - briq "$dir/disk.briq" \
+        --run 'uri="$uri" demo/demo.sh use-volume "$dir_of_client"'
 
     say "briq check --deep"
     ./run briq check --deep "$dir/disk.briq"
@@ -175,7 +178,15 @@ main() {
 }
 
 case ${1:-} in
-use-volume) use_volume ;;
-'') main ;;
+use-volume)
+    dir=${2:?}
+    use_volume
+    ;;
+show) show ;;
+'')
+    scripts/deps build demo
+    make --no-print-directory -j"$(nproc)" all
+    show
+    ;;
 *) die "unknown argument $1" ;;
 esac

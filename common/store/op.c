@@ -228,11 +228,13 @@ int briq_op_io_result(const struct briq_op *op)
     return 0;
 }
 
-static void count_reads(struct briq_ctx *ctx, const struct briq_op *op)
+enum briq_step briq_op_submit_reads(struct briq_ctx *ctx, struct briq_op *op, briq_phase phase)
 {
     for (unsigned i = 0; i < op->io_count; i++)
         briq_counter_add(&ctx->counts.device_read_bytes, op->io[i].len);
     briq_counter_add(&ctx->counts.device_reads, op->io_count);
+    briq_op_state(op)->next = phase;
+    return BRIQ_STEP_IO;
 }
 
 static enum briq_step page_loaded(struct briq_ctx *ctx, struct briq_op *op)
@@ -267,9 +269,7 @@ enum briq_step briq_op_load_page(struct briq_ctx *ctx, struct briq_op *op, uint6
     BRIQ_ASSERT(fits);
     st->page = page;
     st->resume = phase;
-    st->next = page_loaded;
-    count_reads(ctx, op);
-    return BRIQ_STEP_IO;
+    return briq_op_submit_reads(ctx, op, page_loaded);
 }
 
 /* ---- writing windows ------------------------------------------------------------------------- */

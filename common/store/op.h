@@ -48,7 +48,6 @@ struct briq_op_state {
     uint64_t round_target; /* flush: the target of the round it leads */
     uint64_t full_round;   /* space: how often "full" had been found when it began to wait */
     uint64_t work;         /* status: pages looked at */
-    int result;            /* what a flush at the end must not hide */
 };
 
 _Static_assert(sizeof(struct briq_op_state) <= BRIQ_OP_PRIVATE_BYTES, "op private");
@@ -88,6 +87,9 @@ enum briq_step briq_op_load_page(struct briq_ctx *ctx, struct briq_op *op, uint6
  * Returns false when buffer or request slots are used up; else *ret_at is where off will be. */
 bool briq_op_plan_read(struct briq_ctx *ctx, struct briq_op *op, uint64_t off, uint32_t len,
                        uint32_t *ret_at);
+
+/* Hands the planned reads out, counted, then goes on with `phase`. */
+enum briq_step briq_op_submit_reads(struct briq_ctx *ctx, struct briq_op *op, briq_phase phase);
 
 /* 0, or the first error of op->io. */
 int briq_op_io_result(const struct briq_op *op);

@@ -210,15 +210,6 @@ static enum planned read_block(struct briq_ctx *ctx, struct briq_op *op,
     return PLANNED;
 }
 
-static enum briq_step read_submit(struct briq_ctx *ctx, struct briq_op *op)
-{
-    for (unsigned i = 0; i < op->io_count; i++)
-        briq_counter_add(&ctx->counts.device_read_bytes, op->io[i].len);
-    briq_counter_add(&ctx->counts.device_reads, op->io_count);
-    briq_op_state(op)->next = read_finish;
-    return BRIQ_STEP_IO;
-}
-
 /* Memory far away: the fetch of the next word and payload begins while this block is decoded. */
 static void prefetch_next(struct briq_ctx *ctx, const struct briq_op *op, uint64_t pos)
 {
@@ -265,7 +256,7 @@ static enum briq_step read_plan(struct briq_ctx *ctx, struct briq_op *op)
     }
     st->batch_end = pos;
     if (op->io_count > 0)
-        return read_submit(ctx, op);
+        return briq_op_submit_reads(ctx, op, read_finish);
     BRIQ_ASSERT(pos >= op->len);
     return briq_op_done(ctx, op, 0);
 }

@@ -95,10 +95,7 @@ static enum briq_step read_old_content(struct briq_ctx *ctx, struct briq_op *op)
                                   briq_word_granules(st->expect) * BRIQ_GRANULE_BYTES,
                                   &st->buf->items[0].off);
     BRIQ_ASSERT(fits);
-    briq_counter_add(&ctx->counts.device_reads, 1);
-    briq_counter_add(&ctx->counts.device_read_bytes, op->io[0].len);
-    st->next = old_content_read;
-    return BRIQ_STEP_IO;
+    return briq_op_submit_reads(ctx, op, old_content_read);
 }
 
 static enum briq_step modify_piece(struct briq_ctx *ctx, struct briq_op *op,

@@ -156,7 +156,8 @@ enum briq_op_flags {
 int briq_read(struct briq_store *store, void *buf, size_t len, uint64_t off) BRIQ_MUST;
 int briq_write(struct briq_store *store, const void *buf, size_t len, uint64_t off,
                unsigned flags) BRIQ_MUST;
-/* Whole blocks inside the range read as zeros and give their space back; partial edges are kept. */
+/* Whole blocks inside the range read as zeros and give their space back; partial edges are kept,
+ * and so is the last block of a volume whose size is not a multiple of a block. */
 int briq_trim(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags) BRIQ_MUST;
 /* The whole range reads as zeros; metadata only, but for partial blocks at its edges. */
 int briq_zero(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags) BRIQ_MUST;
@@ -185,7 +186,12 @@ struct briq_extent {
 int briq_status(struct briq_store *store, uint64_t len, uint64_t off, unsigned flags,
                 struct briq_extent *extents, unsigned max, unsigned *ret_count) BRIQ_MUST;
 
-/* ---- stepwise calls -------------------------------------------------------------------------- */
+/*
+ * ---- stepwise calls ---------------------------------------------------------------------------
+ *
+ * A thread that has stepwise operations under way must not make a blocking call on the same store,
+ * unless wait_hook is set: the call may wait for something that only those operations give back.
+ */
 
 enum briq_io_kind {
     BRIQ_IO_READ,

@@ -56,7 +56,7 @@ void test_effect_apply(const struct test_effect *effect, struct test_block *bloc
         block->types = types_of_content(block, zero_types);
         break;
     case TEST_EFFECT_TRIM:
-        if (effect->lo != 0 || effect->hi != effect->valid)
+        if (effect->lo != 0 || effect->hi != TEST_BLOCK_BYTES)
             break;
         memset(block->bytes, 0, TEST_BLOCK_BYTES);
         block->types = TYPE(BRIQ_EXTENT_HOLE);

@@ -59,7 +59,7 @@ struct test_effect expect_effect(const struct expect *expect, const struct reque
     uint64_t valid = briq_min_u64(TEST_BLOCK_BYTES, expect->base + expect->size - start);
     enum test_effect_kind kind = effect_kind(request->kind);
     bool carries = kind == TEST_EFFECT_READ || kind == TEST_EFFECT_WRITE;
-    struct test_effect effect = {
+    return (struct test_effect){
         .kind = kind,
         .may_trim = (request->flags & BRIQ_OP_MAY_TRIM) != 0,
         .optional = failed,
@@ -68,10 +68,6 @@ struct test_effect expect_effect(const struct expect *expect, const struct reque
         .valid = (uint16_t)valid,
         .data = carries ? data + (lo - request->off) : NULL,
     };
-    /* Whether a last block that is not whole counts as whole for a trim is the store's choice. */
-    if (effect.kind == TEST_EFFECT_TRIM && valid < TEST_BLOCK_BYTES && effect.hi == valid)
-        effect.optional = true;
-    return effect;
 }
 
 struct test_block expect_get(const struct expect *expect, uint64_t block)
