@@ -15,6 +15,7 @@
 #   format         applies .clang-format to every C file
 #   cov            runs the tests and prints the line coverage of common/ by file
 #   bench-store    speed of the engine, as ratios inside one run
+#   bench-nbd      speed of the NBD servers, side by side with others (BENCH_ARGS=--help)
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
 #   tests          builds the test programs and does not run them
@@ -105,7 +106,7 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
-BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
+BENCH := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
 TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
@@ -181,7 +182,7 @@ $(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
-$(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
+$(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
@@ -249,6 +250,11 @@ check-tsan:
 
 bench-store: all
 	@./run briq bench store
+bench-nbd: deps-dev
+	@$(SUBMAKE) bench-nbd-run
+bench-nbd-run: all $(BENCH)
+	@./run tests/bench/nbd.py $(BENCH_ARGS)
+.PHONY: bench-nbd bench-nbd-run
 
 cov: deps-dev
 	@$(SUBMAKE) cov-run COV=1
