@@ -82,7 +82,6 @@ static int open_options(const struct serve_args *a, struct briq_open_options *re
                                                     : a->cache_bytes,
         .accel = (unsigned)a->accel,
         .streams = (unsigned)a->streams,
-        .growth_bytes = BRIQ_VOLUME_BYTES_MAX,
         .no_windows_file = a->no_windows_file,
         .windows_dir = a->windows_dir,
         .log = a->verbose ? briq_warnings_everything() : briq_warnings_log(),

@@ -464,6 +464,8 @@ static void submit_and_wait(struct briq_ring *ring)
 static void turn(struct briq_ring *ring)
 {
     run_deferred(ring);
+    if (ring->stopping)
+        return;
     briq_recv_refill(ring);
     briq_counter_add(&ring->counts.turns, 1);
     if (io_uring_cq_has_overflow(&ring->uring))

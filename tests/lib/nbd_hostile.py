@@ -26,13 +26,21 @@ class Server:
     def client(self, **kwargs):
         return Client(self.path, **kwargs)
 
+    def admitted(self):
+        """A client, once the server has seen that those before it are gone: until then it may refuse."""
+        while True:
+            try:
+                return self.client()
+            except Closed:
+                pass
+
     def size(self):
         with self.client() as client:
             return client.go("disk").size
 
     def must_be_well(self):
         """A new client is served: it finds the export, writes, reads back."""
-        with self.client() as client:
+        with self.admitted() as client:
             client.go("disk")
             block = self.random.randbytes(4096)
             error, _ = client.call(nbd.CMD_WRITE, 8192, 4096, payload=block)
