@@ -41,11 +41,11 @@ enum briq_engine {
 /* Zero-initialised: the defaults. */
 struct briq_server_options {
     enum briq_engine engine;
-    unsigned threads;             /* of the ring engine; 0: as many as processors */
-    unsigned max_connections;     /* more are closed at once; 0: 100 */
-    uint64_t handshake_ns;        /* for a client to choose its export; 0: 10 s */
-    uint64_t drain_ns;            /* for connections to end when stopped; 0: 5 s */
-    uint64_t spin_ns;             /* a ring looks so long for more before it sleeps; 0: not */
+    unsigned threads;                /* of the ring engine; 0: as many as processors */
+    unsigned max_connections;        /* more are closed at once; 0: 100 */
+    uint64_t handshake_ns;           /* for a client to choose its export; 0: 10 s */
+    uint64_t drain_ns;               /* for connections to end when stopped; 0: 5 s */
+    uint64_t spin_ns;                /* a ring looks so long for more before it sleeps; 0: not */
     uint32_t send_bytes, recv_bytes; /* sockets' buffers; 0: the kernel's default */
     struct briq_log log;
 };

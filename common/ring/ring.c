@@ -512,8 +512,8 @@ static int open_uring(struct briq_ring *ring, unsigned entries, struct briq_erro
 {
     int r = -EINVAL;
     for (size_t i = 0; i < BRIQ_COUNT_OF(setups) && r == -EINVAL; i++) {
-        struct io_uring_params params = {.flags = setups[i] | IORING_SETUP_CQSIZE |
-                                                  IORING_SETUP_CLAMP,
+        struct io_uring_params params = {.flags =
+                                             setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                          .cq_entries = CQ_FACTOR * entries};
         r = io_uring_queue_init_params(entries, &ring->uring, &params);
         ring->setup_flags = setups[i];
@@ -521,8 +521,9 @@ static int open_uring(struct briq_ring *ring, unsigned entries, struct briq_erro
     if (r == -ENOSYS)
         return briq_error_set(err, r, "io_uring: this kernel has none");
     if (r == -EPERM || r == -EACCES)
-        return briq_error_set(err, r, "io_uring: forbidden here (kernel.io_uring_disabled, or a "
-                                      "filter of system calls)");
+        return briq_error_set(err, r,
+                              "io_uring: forbidden here (kernel.io_uring_disabled, or a "
+                              "filter of system calls)");
     if (r == -EINVAL)
         return briq_error_set(err, r, "io_uring: this kernel is too old (6.0 is needed)");
     if (r < 0)
