@@ -140,6 +140,13 @@ static void sent(struct briq_ring *ring, struct briq_ring_send *send, int res)
     settle_later(conn);
 }
 
+/* The client may have nothing more to say, so that no event of its follows the sending. */
+static bool waits_for_sending(const struct briq_nbd_conn *nbd)
+{
+    return !briq_nbd_conn_wants_input(nbd) || !briq_nbd_conn_has_room(nbd) ||
+           !briq_list_empty(&nbd->stalled);
+}
+
 static void send_replies(struct briq_ring_conn *conn)
 {
     struct briq_out *out = &conn->nbd.out;
@@ -147,6 +154,7 @@ static void send_replies(struct briq_ring_conn *conn)
         return;
     conn->msg =
         (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
+    conn->send.prompt = waits_for_sending(&conn->nbd);
     briq_ring_send(conn->worker->ring, &conn->send, conn->fd);
 }
 

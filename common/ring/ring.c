@@ -6,7 +6,8 @@
  * completion only if it did not send everything (CQE_SKIP_SUCCESS with MSG_WAITALL: a short one
  * counts as failed). So when the submission has returned, a send is either in the completion queue
  * as failed, and then its rest is queued again to wait for the peer, or it is done. One system call
- * a turn both sends all replies and waits for the next requests.
+ * a turn both sends all replies and waits for the next requests. A success that nobody is told of
+ * wakes nobody either: where something must follow from it (send->prompt) it is reported.
  */
 #include "common/ring/ring.h"
 
@@ -362,7 +363,8 @@ void briq_ring_send(struct briq_ring *ring, struct briq_ring_send *send, int fd)
     send->taken = INT_MAX;
     struct io_uring_sqe *sqe = queue_send(ring, send, MSG_DONTWAIT);
     sqe->user_data |= SEND_MARK;
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    if (!send->prompt)
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     send->next = ring->sends;
     ring->sends = send;
 }

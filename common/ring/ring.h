@@ -139,6 +139,8 @@ struct briq_ring_send {
     /* res: all of msg's bytes were sent (their number), or -errno. Then the send may be reused. */
     void (*sent)(struct briq_ring *ring, struct briq_ring_send *send, int res);
     struct msghdr *msg; /* set by the caller; its iovecs are changed by a partial send */
+    bool prompt; /* set by the caller: the loop must not sleep on before sent() was called. Without
+                  * it sent() may come as late as the next event, whatever that is */
     /* private */
     struct briq_ring_op op;
     struct briq_ring_send *next;
