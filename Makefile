@@ -23,6 +23,7 @@
 #   format         applies .clang-format to every C file
 #   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
+#   bench-nbd      speed of the NBD servers, side by side with others (BENCH_ARGS=--help)
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
 #   tests          builds the test programs and does not run them
@@ -75,7 +76,7 @@ SUBMAKE = $(MAKE) $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS)) --no-
 # ---- flags ---------------------------------------------------------------------------------------
 
 # Asked once, and only by a recipe that needs it: `make deps` comes before pkg-config is there.
-PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c cmocka
+PACKAGES := liblz4 libxxhash liburing libnbd nbdkit json-c gnutls cmocka
 PC_CFLAGS = $(eval PC_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))$(PC_CFLAGS)
 PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))$(PC_LIBS)
 
@@ -142,7 +143,7 @@ MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
 FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
-BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
+BENCH := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
 GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
 CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
@@ -150,7 +151,7 @@ CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
 TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
-TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/crash/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/hostile/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
 CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(FUZZ) $(CRASH) \
@@ -236,7 +237,7 @@ FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat
 $(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
 		$(TESTLIB) $(LIB)
 	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
-$(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
+$(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
 $(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
@@ -276,7 +277,7 @@ man: $(MAN)
 $(B)/man/briq.1: $(BRIQ)
 	$(call say,MAN,$@)
 	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
-	$(Q)./run briq help --man >$@
+	$(Q)BRIQ_BUILD=$(B) ./run briq help --man >$@
 
 $(B)/man/nbdkit-briq-plugin.1: $(PLUGIN_POD)
 	$(call say,MAN,$@)
@@ -361,6 +362,11 @@ fuzz-run: $(FUZZ)
 
 bench-store: all
 	@./run briq bench store
+bench-nbd: deps-dev
+	@$(SUBMAKE) bench-nbd-run
+bench-nbd-run: all $(BENCH)
+	@./run tests/bench/nbd.py $(BENCH_ARGS)
+.PHONY: bench-nbd bench-nbd-run
 
 cov: deps-dev
 	@$(SUBMAKE) cov-run COV=1

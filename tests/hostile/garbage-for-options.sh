@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Random bytes in place of options end the connection and nothing else.
+
+# shellcheck source=tests/lib/hostile.sh
+source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+hostile garbage_for_options

@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# An option whose length, or a length inside it, is not true is refused, whatever it claims.
+
+# shellcheck source=tests/lib/hostile.sh
+source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+hostile option_lengths_that_lie

@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Options in any order, with any payload, are each answered or end the connection.
+
+# shellcheck source=tests/lib/hostile.sh
+source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+hostile options_in_any_order

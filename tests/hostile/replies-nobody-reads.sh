@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Clients that ask and never read are held to a limit, and disturb nobody.
+
+# shellcheck source=tests/lib/hostile.sh
+source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+hostile replies_nobody_reads

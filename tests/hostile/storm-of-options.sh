@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Options without end, whose answers nobody reads, cost the server no memory.
+
+# shellcheck source=tests/lib/hostile.sh
+source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+hostile storm_of_options
