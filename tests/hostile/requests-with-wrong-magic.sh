@@ -3,6 +3,10 @@
 #
 # What is not a request ends the connection.
 
+# shellcheck source=tests/lib/frontend.sh
+source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 # shellcheck source=tests/lib/hostile.sh
 source "$BRIQ_SOURCE/tests/lib/hostile.sh"
+requires_frontend serve
+
 hostile requests_with_wrong_magic
