@@ -41,8 +41,7 @@ struct serve_job {
     int exit_code;  /* of the command */
 };
 
-/* ---- what the options mean ---------------------------------------------------------------------
- */
+/* ---- what the options mean ------------------------------------------------------------------- */
 
 static int engine_of(const char *text, enum briq_engine *ret, struct briq_error *err)
 {
@@ -108,8 +107,7 @@ static int open_options(const struct serve_args *a, struct briq_open_options *re
     return 0;
 }
 
-/* ---- serving -----------------------------------------------------------------------------------
- */
+/* ---- serving --------------------------------------------------------------------------------- */
 
 /* "NAME=VOLUME", unless there is a slash before the equals sign: then it is part of a path. */
 static int export_volume(struct serve_job *job, const char *word,

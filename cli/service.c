@@ -16,8 +16,7 @@
 
 #define SOCKETS_MAX 64
 
-/* ---- service manager ---------------------------------------------------------------------------
- */
+/* ---- service manager ------------------------------------------------------------------------- */
 
 static bool variable(const char *name, long *ret)
 {
@@ -66,8 +65,7 @@ void briq_service_tell(const char *state)
     close(fd);
 }
 
-/* ---- background --------------------------------------------------------------------------------
- */
+/* ---- background ------------------------------------------------------------------------------ */
 
 static void wait_for_child(int fd, pid_t pid)
 {
@@ -134,8 +132,7 @@ int briq_pid_file_write(const char *path, struct briq_error *err)
     return r < 0 ? briq_error_set(err, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
-/* ---- a command -------------------------------------------------------------------------------
- */
+/* ---- a command ------------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) run_command(const char *command, const char *uri)
 {

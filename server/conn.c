@@ -10,8 +10,7 @@
 
 #define GATHER_FIRST_BYTES 256u
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *host,
                        struct briq_exports *exports, struct briq_out_pool *pool)
@@ -95,8 +94,7 @@ void briq_nbd_conn_received(struct briq_nbd_conn *conn, struct briq_recv_buf *bu
     briq_in_push(&conn->in, buf);
 }
 
-/* ---- request slots -----------------------------------------------------------------------------
- */
+/* ---- request slots --------------------------------------------------------------------------- */
 
 /* The slots' memory is touched as far as it is used. */
 static bool make_slots(struct briq_nbd_conn *conn)
@@ -137,8 +135,7 @@ void briq_nbd_job_free(struct briq_nbd_job *job)
     conn->jobs_busy--;
 }
 
-/* ---- bytes that are wanted together ------------------------------------------------------------
- */
+/* ---- bytes that are wanted together ---------------------------------------------------------- */
 
 /* The next n bytes in one piece, or NULL: they are not all there. Taken with gathered_end(). */
 static const uint8_t *gather(struct briq_nbd_conn *conn, size_t n)
@@ -167,8 +164,7 @@ static void gathered_end(struct briq_nbd_conn *conn, size_t n)
     conn->gathered = 0;
 }
 
-/* ---- handshake ---------------------------------------------------------------------------------
- */
+/* ---- handshake ------------------------------------------------------------------------------- */
 
 static void say(struct briq_nbd_conn *conn)
 {
@@ -218,8 +214,7 @@ static bool take_handshake(struct briq_nbd_conn *conn)
     return true;
 }
 
-/* ---- payload -----------------------------------------------------------------------------------
- */
+/* ---- payload --------------------------------------------------------------------------------- */
 
 static void payload_taken(struct briq_nbd_conn *conn, uint64_t n)
 {
@@ -300,8 +295,7 @@ static bool take_write(struct briq_nbd_conn *conn)
     return true;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* Block status with a list of contexts. */
 static bool take_status_payload(struct briq_nbd_conn *conn)
@@ -384,8 +378,7 @@ static bool take_something(struct briq_nbd_conn *conn)
     return conn->taking != NULL ? take_payload(conn) : take_request(conn);
 }
 
-/* ---- going on ----------------------------------------------------------------------------------
- */
+/* ---- going on -------------------------------------------------------------------------------- */
 
 /* Those that stall again come behind the ones that are looked at now. */
 static void resume_stalled(struct briq_nbd_conn *conn)

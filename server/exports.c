@@ -33,8 +33,7 @@ static struct briq_export *find(struct briq_exports *exports, const char *name, 
     return NULL;
 }
 
-/* ---- coming ----------------------------------------------------------------------------------
- */
+/* ---- coming ---------------------------------------------------------------------------------- */
 
 static void free_export(struct briq_export *export)
 {
@@ -119,8 +118,7 @@ int briq_exports_add(struct briq_exports *exports, const char *name, const char 
     return r;
 }
 
-/* ---- going -----------------------------------------------------------------------------------
- */
+/* ---- going ----------------------------------------------------------------------------------- */
 
 static int close_export(struct briq_exports *exports, struct briq_export *export)
 {
@@ -179,8 +177,7 @@ int briq_exports_close(struct briq_exports *exports)
     return first;
 }
 
-/* ---- for handshakes --------------------------------------------------------------------------
- */
+/* ---- for handshakes -------------------------------------------------------------------------- */
 
 struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len)
 {

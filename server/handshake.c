@@ -14,8 +14,7 @@
 #define ERROR_TEXT_MAX  256
 #define OLD_STYLE_ZEROS 124
 
-/* ---- reading an option's payload ---------------------------------------------------------------
- */
+/* ---- reading an option's payload ------------------------------------------------------------- */
 
 struct reader {
     const uint8_t *at;
@@ -62,8 +61,7 @@ static struct text read_text(struct reader *reader)
     return text;
 }
 
-/* ---- replies -----------------------------------------------------------------------------------
- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 static void put_reply(struct briq_nbd_handshake *hs, uint32_t type, const void *data, size_t len)
 {
@@ -119,8 +117,7 @@ static enum briq_nbd_next refuse_export(struct briq_nbd_handshake *hs, const str
     return refuse(hs, NBD_REP_ERR_UNKNOWN, "unknown export '%.*s'", shown(name), name->bytes);
 }
 
-/* ---- exports -----------------------------------------------------------------------------------
- */
+/* ---- exports --------------------------------------------------------------------------------- */
 
 static int find(struct briq_nbd_handshake *hs, const struct text *name,
                 struct briq_nbd_export_info *info)
@@ -265,8 +262,7 @@ static enum briq_nbd_next take_list(struct briq_nbd_handshake *hs, struct reader
     return ack(hs);
 }
 
-/* ---- meta contexts -----------------------------------------------------------------------------
- */
+/* ---- meta contexts --------------------------------------------------------------------------- */
 
 static bool is_text(const struct text *text, const char *word)
 {
@@ -320,8 +316,7 @@ static enum briq_nbd_next take_meta_context(struct briq_nbd_handshake *hs, struc
     return ack(hs);
 }
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static enum briq_nbd_next take_structured(struct briq_nbd_handshake *hs, struct reader *reader)
 {

@@ -22,8 +22,7 @@
 /* Up to here a read is done without asking for holes first: looking at what came is cheaper. */
 #define SMALL_READ_BYTES (16u << 10)
 
-/* ---- operations --------------------------------------------------------------------------------
- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 typedef enum briq_nbd_job_next (*job_step)(struct briq_nbd_job *job);
 
@@ -61,8 +60,7 @@ static enum briq_nbd_job_next stall(struct briq_nbd_job *job, job_step then)
     return NBD_JOB_LATER;
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static enum briq_nbd_job_next end(struct briq_nbd_job *job)
 {
@@ -114,8 +112,7 @@ static enum briq_nbd_job_next answer_op(struct briq_nbd_job *job)
     return r < 0 ? answer_error(job, r, NULL) : answer_done(job, false);
 }
 
-/* ---- read --------------------------------------------------------------------------------------
- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 static enum briq_nbd_job_next read_next(struct briq_nbd_job *job);
 
@@ -242,8 +239,7 @@ static enum briq_nbd_job_next begin_read(struct briq_nbd_job *job)
     return read_next(job);
 }
 
-/* ---- write -------------------------------------------------------------------------------------
- */
+/* ---- write ----------------------------------------------------------------------------------- */
 
 static enum briq_nbd_job_next answer_write(struct briq_nbd_job *job)
 {
@@ -289,8 +285,7 @@ void briq_nbd_job_payload_end(struct briq_nbd_job *job)
         (void)answer_write(job);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static enum briq_nbd_job_next range_next(struct briq_nbd_job *job);
 

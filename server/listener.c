@@ -16,8 +16,7 @@
 
 #define BACKLOG 128
 
-/* ---- URIs --------------------------------------------------------------------------------------
- */
+/* ---- URIs ------------------------------------------------------------------------------------ */
 
 static bool is_plain(unsigned char c, const char *also)
 {
@@ -53,8 +52,7 @@ int briq_listener_uri(const struct briq_listener *listener, const char *name, ch
     return snprintf(text, room, "nbd+unix:///%s?socket=%s", escaped, path);
 }
 
-/* ---- Unix sockets ------------------------------------------------------------------------------
- */
+/* ---- Unix sockets ---------------------------------------------------------------------------- */
 
 static int unix_address(const char *path, struct sockaddr_un *address, struct briq_error *err)
 {
@@ -132,8 +130,7 @@ static int open_unix(const char *path, struct briq_listener *ret, struct briq_er
     return briq_error_set(err, r, "%s: cannot listen there: %s", path, strerror(-r));
 }
 
-/* ---- TCP ---------------------------------------------------------------------------------------
- */
+/* ---- TCP ------------------------------------------------------------------------------------- */
 
 static int remember_address(struct briq_listener *listener)
 {
@@ -232,8 +229,7 @@ static int open_tcp(const char *text, struct briq_listener *list, unsigned max,
     return r;
 }
 
-/* ---- both --------------------------------------------------------------------------------------
- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 int briq_listener_open(const char *address, struct briq_listener *list, unsigned max,
                        struct briq_error *err)

@@ -24,8 +24,7 @@ static void settle_later(struct briq_ring_conn *conn)
     briq_ring_defer(conn->worker->ring, &conn->settle);
 }
 
-/* ---- what the protocol asks for ----------------------------------------------------------------
- */
+/* ---- what the protocol asks for -------------------------------------------------------------- */
 
 static struct briq_worker_ctx *find_ctx(struct briq_worker *worker, const struct briq_store *store)
 {
@@ -111,8 +110,7 @@ static const struct briq_nbd_host host = {
     .yield = yield,
 };
 
-/* ---- the socket --------------------------------------------------------------------------------
- */
+/* ---- the socket ------------------------------------------------------------------------------ */
 
 static void received(struct briq_ring *ring, struct briq_ring_recv *recv, struct briq_recv_buf *buf,
                      int res)
@@ -162,8 +160,7 @@ static void receive_or_not(struct briq_ring_conn *conn)
         briq_recv_stop(ring, &conn->recv);
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void destroy(struct briq_ring_conn *conn)
 {

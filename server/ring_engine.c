@@ -41,8 +41,7 @@ static void wait_for(sem_t *sem)
         ; /* a signal came */
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------
- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static void arm(struct briq_ring *ring, struct briq_acceptor *acceptor)
 {
@@ -128,8 +127,7 @@ static void accept_on_all(struct briq_ring *ring, struct briq_ring_task *task)
     }
 }
 
-/* ---- a worker's life ---------------------------------------------------------------------------
- */
+/* ---- a worker's life ------------------------------------------------------------------------- */
 
 void briq_worker_conn_gone(struct briq_worker *worker)
 {
@@ -220,8 +218,7 @@ static int start_worker(struct briq_worker *worker, struct briq_error *err)
     return 0;
 }
 
-/* ---- the engine --------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 static void stop(struct briq_server *server)
 {

@@ -50,8 +50,7 @@ static struct thread_conn *conn_of(struct briq_nbd_conn *nbd)
     return BRIQ_CONTAINER_OF(nbd, struct thread_conn, nbd);
 }
 
-/* ---- what the protocol asks for ----------------------------------------------------------------
- */
+/* ---- what the protocol asks for -------------------------------------------------------------- */
 
 static int open_ctx(struct briq_nbd_conn *nbd, struct briq_ctx **ret)
 {
@@ -105,8 +104,7 @@ static const struct briq_nbd_host host = {
     .yield = yield,
 };
 
-/* ---- the socket --------------------------------------------------------------------------------
- */
+/* ---- the socket ------------------------------------------------------------------------------ */
 
 static void release(struct briq_recv_buf *buf)
 {
@@ -209,8 +207,7 @@ static void serve(struct thread_conn *conn)
     } while (!briq_nbd_conn_over(&conn->nbd) || conn->again);
 }
 
-/* ---- a connection's life -----------------------------------------------------------------------
- */
+/* ---- a connection's life --------------------------------------------------------------------- */
 
 static void free_conn(struct thread_conn *conn)
 {
@@ -292,8 +289,7 @@ static int give(struct briq_server *server, int fd)
     return r;
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------
- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static void accept_one(struct thread_engine *engine, int listener)
 {
@@ -330,8 +326,7 @@ static void *run_acceptor(void *opaque)
     }
 }
 
-/* ---- the engine --------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 /* Under the lock. Receiving ends at once; sending, when it must. */
 static void shut_all(struct thread_engine *engine, int how)

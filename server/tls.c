@@ -35,8 +35,7 @@ struct briq_tls {
     char peer[PEER_NAME_MAX];
 };
 
-/* ---- credentials --------------------------------------------------------------------------------
- */
+/* ---- credentials ----------------------------------------------------------------------------- */
 
 static int file_in(const char *dir, const char *name, char **ret, struct briq_error *err)
 {
@@ -145,8 +144,7 @@ void briq_tls_creds_close(struct briq_tls_creds *creds)
     free(creds);
 }
 
-/* ---- bytes for GnuTLS ---------------------------------------------------------------------------
- */
+/* ---- bytes for GnuTLS ------------------------------------------------------------------------ */
 
 static ssize_t pull(gnutls_transport_ptr_t opaque, void *data, size_t len)
 {

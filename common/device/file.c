@@ -46,8 +46,7 @@ static int sys(long r)
     return r < 0 ? -errno : 0;
 }
 
-/* ---- reading and writing ----------------------------------------------------------------------
- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 /*
  * A transfer that ended early at `done` goes on where the device's alignment allows it: what lies
@@ -135,8 +134,7 @@ static int file_flush(struct briq_device *dev)
     return r;
 }
 
-/* ---- space ------------------------------------------------------------------------------------
- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
 static bool is_unsupported(int r)
 {
@@ -275,8 +273,7 @@ static const struct briq_device_ops file_ops = {
     .close = file_close,
 };
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* One attempt to open: what it was asked and what it has got so far. */
 struct opening {

@@ -51,8 +51,7 @@ static void wanted_init(struct wanted *wanted, const struct stat *st, bool write
     *wanted = (struct wanted){.dev = st->st_dev, .ino = st->st_ino, .write_only = write_only};
 }
 
-/* ---- lines of /proc ---------------------------------------------------------------------------
- */
+/* ---- lines of /proc -------------------------------------------------------------------------- */
 
 /*
  * Takes apart "1: FLOCK  ADVISORY  WRITE 1234 08:01:56789 0 EOF". Returns whether it tells of a
@@ -99,8 +98,7 @@ static bool descriptor_locked(pid_t pid, int fd, bool write_only)
     return found;
 }
 
-/* ---- processes --------------------------------------------------------------------------------
- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 enum holding {
     HOLDS_NOT,
@@ -211,8 +209,7 @@ static pid_t find_owner(const struct wanted *wanted)
     return pid;
 }
 
-/* ---- taking it --------------------------------------------------------------------------------
- */
+/* ---- taking it ------------------------------------------------------------------------------- */
 
 static int explain_conflict(const char *path, pid_t pid, struct briq_error *err)
 {

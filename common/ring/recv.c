@@ -12,8 +12,7 @@
 #define GROUP         0
 #define OFFERED_FIRST 8u
 
-/* ---- buffers -----------------------------------------------------------------------------------
- */
+/* ---- buffers --------------------------------------------------------------------------------- */
 
 static void give_back(struct briq_recv_buf *buf)
 {
@@ -105,8 +104,7 @@ void briq_recv_close(struct briq_ring *ring)
     free(pool->bufs);
 }
 
-/* ---- receiving ---------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static void starve(struct briq_ring *ring, struct briq_ring_recv *recv)
 {

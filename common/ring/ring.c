@@ -27,8 +27,7 @@
 /* Marks the completion of a send: the low bit of a pointer that is aligned. */
 #define SEND_MARK UINT64_C(1)
 
-/* ---- tasks -------------------------------------------------------------------------------------
- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 static void list_init(struct briq_ring_task_list *list)
 {
@@ -108,8 +107,7 @@ static void woken(struct briq_ring *ring, struct briq_ring_op *op, int res, unsi
     arm_wake(ring);
 }
 
-/* ---- timers ------------------------------------------------------------------------------------
- */
+/* ---- timers ---------------------------------------------------------------------------------- */
 
 static struct briq_ring_timer *first_timer(struct briq_ring *ring)
 {
@@ -153,8 +151,7 @@ static void fire_timers(struct briq_ring *ring)
     }
 }
 
-/* ---- completions -------------------------------------------------------------------------------
- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 static void grow_ready(struct briq_ring *ring)
 {
@@ -214,8 +211,7 @@ static void run_ready(struct briq_ring *ring)
     ring->ready_count = 0;
 }
 
-/* ---- submitting --------------------------------------------------------------------------------
- */
+/* ---- submitting ------------------------------------------------------------------------------ */
 
 static void note_result(struct briq_ring *ring, int r)
 {
@@ -292,8 +288,7 @@ void briq_ring_cancel(struct briq_ring *ring, struct briq_ring_op *op)
     complete_to(sqe, NULL);
 }
 
-/* ---- sending -----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static struct io_uring_sqe *queue_send(struct briq_ring *ring, struct briq_ring_send *send,
                                        unsigned flags)
@@ -384,8 +379,7 @@ static void settle_sends(struct briq_ring *ring)
     }
 }
 
-/* ---- waiting -----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool something_came(struct briq_ring *ring)
 {
@@ -505,8 +499,7 @@ void briq_ring_stop(struct briq_ring *ring)
     ring->stopping = true;
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* From the best to what every kernel that has the rest can do. */
 static const unsigned setups[] = {

@@ -16,8 +16,7 @@
 #include "common/store/sleeper.h"
 #include "common/store/tree.h"
 
-/* ---- contexts ----------------------------------------------------------------------------------
- */
+/* ---- contexts -------------------------------------------------------------------------------- */
 
 static int ctx_new(struct briq_store *store, struct briq_ctx **ret)
 {
@@ -93,8 +92,7 @@ void briq_ctxs_fini(struct briq_store *store)
     store->ctx_count = 0;
 }
 
-/* ---- waiting -----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 struct sleeper {
     struct briq_op op;
@@ -156,8 +154,7 @@ void briq_sleep_on(struct briq_store *store, uint64_t ticket)
     sem_destroy(&sleeper.woken);
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 void briq_io_run(struct briq_store *store, struct briq_io *io)
 {
@@ -217,8 +214,7 @@ int briq_run_flush(struct briq_store *store, struct briq_ctx *ctx, bool force)
     return r;
 }
 
-/* ---- the calls ---------------------------------------------------------------------------------
- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 int briq_read(struct briq_store *store, void *buf, size_t len, uint64_t off)
 {

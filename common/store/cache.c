@@ -89,8 +89,7 @@ struct briq_cache {
     uint32_t ghost_span;
 };
 
-/* ---- hashes -----------------------------------------------------------------------------------
- */
+/* ---- hashes ---------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -120,8 +119,7 @@ static bool same_key(struct briq_cache_key a, struct briq_cache_key b)
     return a.sector == b.sector && a.generation == b.generation;
 }
 
-/* ---- slots ------------------------------------------------------------------------------------
- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 static struct slot *slot_at(const struct shard *shard, slot_ref ref)
 {
@@ -180,8 +178,7 @@ static slot_ref queue_pop(struct shard *shard, struct queue *queue)
     return ref;
 }
 
-/* ---- ghosts -----------------------------------------------------------------------------------
- */
+/* ---- ghosts ---------------------------------------------------------------------------------- */
 
 static struct ghost *ghost_set(const struct briq_cache *cache, const struct shard *shard,
                                uint64_t hash)
@@ -225,8 +222,7 @@ static bool ghost_take(const struct briq_cache *cache, struct shard *shard, uint
     return false;
 }
 
-/* ---- replacement ------------------------------------------------------------------------------
- */
+/* ---- replacement ----------------------------------------------------------------------------- */
 
 /* Takes the oldest of a queue: out of the cache, or on into main when it was read and may stay.
  * Returns 0 in that case. */
@@ -313,8 +309,7 @@ void briq_cache_put(struct briq_cache *cache, struct briq_cache_key key, const v
     pthread_mutex_unlock(&shard->mutex);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static uint64_t pow2_at_least(uint64_t x)
 {

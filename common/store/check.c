@@ -19,8 +19,7 @@
 #define LINE_MAX_BYTES    512
 #define PROGRESS_INTERVAL 16u
 
-/* ---- findings ----------------------------------------------------------------------------------
- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
 static void say(struct briq_checker *c, const char *line)
 {
@@ -87,8 +86,7 @@ static void tell_cures(struct briq_checker *c, int r)
     c->result->unrepaired = c->incurable + (r == 0 ? 0 : c->cure_count);
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int briq_check_read(struct briq_checker *c, void *buf, size_t len, uint64_t off)
 {
@@ -141,8 +139,7 @@ uint32_t briq_check_seg_end(const struct briq_checker *c)
     return (uint32_t)briq_min_u64(store->space.seg_end, segments);
 }
 
-/* ---- superblocks -------------------------------------------------------------------------------
- */
+/* ---- superblocks ----------------------------------------------------------------------------- */
 
 static void check_copy(struct briq_checker *c, unsigned slot, const struct briq_superblock sb[2],
                        const enum briq_sb_state state[2])
@@ -179,8 +176,7 @@ static int check_superblocks(struct briq_checker *c)
     return 0;
 }
 
-/* ---- journal -----------------------------------------------------------------------------------
- */
+/* ---- journal --------------------------------------------------------------------------------- */
 
 static void tell_losses(struct briq_checker *c)
 {
@@ -230,8 +226,7 @@ static int check_journal(struct briq_checker *c)
     return briq_check_accounts(c, "after the replay");
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int make_arrays(struct briq_checker *c)
 {

@@ -6,7 +6,7 @@
  * best state there is:
  *
  *   superblocks - tree (what is lost of it is looked for) - map pages - lost blocks from the
- * records
+ *   records
  *   - accounts as of the checkpoint - journal - accounts again - segments against the map
  *
  * Nothing has been written until then (but for the append windows of a dead server, when repairing:
@@ -73,8 +73,7 @@ struct briq_checker {
     uint8_t *extent; /* as long as an extent, with room to align */
 };
 
-/* ---- findings: check.c ------------------------------------------------------------------------
- */
+/* ---- findings: check.c ----------------------------------------------------------------------- */
 
 /* One error: counted in *counter, reported. `cure` says what a repair does about it, NULL: nothing.
  */
@@ -86,8 +85,7 @@ void briq_check_note(struct briq_checker *c, const char *fmt, ...) BRIQ_PRINTF(2
 
 void briq_check_progress(struct briq_checker *c, uint64_t done);
 
-/* ---- what several parts need: check.c ----------------------------------------------------------
- */
+/* ---- what several parts need: check.c -------------------------------------------------------- */
 
 static inline bool briq_check_bit(const uint8_t *bits, uint64_t block)
 {
@@ -122,8 +120,7 @@ static inline enum briq_seg_state briq_check_state(const struct briq_checker *c,
     return atomic_load(&c->store->space.segs[seg].state);
 }
 
-/* ---- parts -------------------------------------------------------------------------------------
- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 /* check_tree.c: loads roots, nodes and the segment table; finds the places of lost pages again. */
 int briq_check_tree(struct briq_checker *c) BRIQ_MUST;

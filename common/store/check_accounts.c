@@ -11,8 +11,7 @@
 #include "common/store/check.h"
 #include "common/store/tree.h"
 
-/* ---- counting ----------------------------------------------------------------------------------
- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 static void count_word(struct briq_checker *c, briq_word word, struct briq_check_tally *tally)
 {
@@ -69,8 +68,7 @@ static void count_all(struct briq_checker *c, struct briq_check_tally *tally)
     tally->meta_granules += pages * BRIQ_META_GRANULES;
 }
 
-/* ---- segments ----------------------------------------------------------------------------------
- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 /* Where parts of the map were lost, its counts differ as a matter of course: that was told. */
 static bool map_was_whole(const struct briq_checker *c)
@@ -112,8 +110,7 @@ static void settle_segment(struct briq_checker *c, uint32_t seg, const char *wha
     atomic_store(&space->page_dirty[seg / BRIQ_SEGS_PER_PAGE], 1);
 }
 
-/* ---- figures of the volume ---------------------------------------------------------------------
- */
+/* ---- figures of the volume ------------------------------------------------------------------- */
 
 static void sum_counts(struct briq_store *store, struct briq_check_tally *sum)
 {

@@ -34,8 +34,7 @@ static void tell_payload(struct briq_checker *c, uint64_t block, briq_word word,
         BRIQ_CHECK_SEG_BROKEN;
 }
 
-/* ---- one record --------------------------------------------------------------------------------
- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 /* From the chunk if that could be read as a whole, else from where it lies. */
 static int verify(struct briq_checker *c, const struct backing *b, const struct briq_record *record,
@@ -85,8 +84,7 @@ static int back_record(struct briq_checker *c, struct backing *b, const struct b
     return 0;
 }
 
-/* ---- one segment -------------------------------------------------------------------------------
- */
+/* ---- one segment ----------------------------------------------------------------------------- */
 
 /* The whole chunk at once; where that fails, each of its payloads is tried alone. */
 static int read_chunk(struct briq_checker *c, struct backing *b)
@@ -176,8 +174,7 @@ static int check_segment(struct briq_checker *c, uint32_t seg)
     return 0;
 }
 
-/* ---- blocks without a record -------------------------------------------------------------------
- */
+/* ---- blocks without a record ----------------------------------------------------------------- */
 
 static int check_stray(struct briq_checker *c, uint64_t block)
 {

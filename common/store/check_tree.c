@@ -19,8 +19,7 @@ static const char *reason(int error)
     return error == -EIO ? "read error" : "checksum";
 }
 
-/* ---- what is lost ------------------------------------------------------------------------------
- */
+/* ---- what is lost ---------------------------------------------------------------------------- */
 
 static void lose_segments(struct briq_checker *c, uint64_t seg_page, uint64_t count)
 {
@@ -95,8 +94,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
         lost_of_map(c, type, index, where, error);
 }
 
-/* ---- the segment table -------------------------------------------------------------------------
- */
+/* ---- the segment table ----------------------------------------------------------------------- */
 
 /* The newest use of a segment that its chunks tell. */
 static int find_use(struct briq_checker *c, uint32_t seg)
@@ -128,8 +126,7 @@ static int find_lost_segments(struct briq_checker *c)
     return r;
 }
 
-/* ---- lost places of map pages ------------------------------------------------------------------
- */
+/* ---- lost places of map pages ---------------------------------------------------------------- */
 
 /* Is it a chunk that the last checkpoint had written? What came after it is not part of it. */
 static bool is_committed(const struct briq_checker *c, const struct briq_chunk *chunk)

@@ -4,7 +4,7 @@
  *
  *   1. the cut, under all stream locks: C = last sequence number; dirty pages are frozen, live
  *      counters copied, segments found empty so far are set aside, stream heads noted.
- * Microseconds.
+ *      Microseconds.
  *   2. frozen pages, the nodes above them, the segment table and its nodes go to the META stream;
  *      what the GC stream holds is written. Requests go on meanwhile.
  *   3. a flush round: all user data up to C, and all of 2, is durable.
@@ -69,8 +69,7 @@ static void cut(struct briq_store *store, struct briq_superblock *sb)
     unlock_streams(store);
 }
 
-/* ---- appending metadata ------------------------------------------------------------------------
- */
+/* ---- appending metadata ---------------------------------------------------------------------- */
 
 /*
  * No segment is ready: waits for the readers of those that are free but for them. A checkpoint must
@@ -184,8 +183,7 @@ static int store_map_pages(struct briq_store *store)
     return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int write_all(struct briq_store *store, struct briq_superblock *sb)
 {

@@ -68,8 +68,7 @@ static const char *seg_text(uint32_t seg, char text[16])
     return text;
 }
 
-/* ---- superblock ---------------------------------------------------------------------------------
- */
+/* ---- superblock ------------------------------------------------------------------------------ */
 
 static void print_head(const struct dump *d, unsigned copy, unsigned stream)
 {
@@ -140,8 +139,7 @@ static void print_copy(const struct dump *d, unsigned copy)
     print_roots(d, copy, "seg_root", sb->seg_roots, BRIQ_SEG_ROOTS);
 }
 
-/* ---- pages of the trees -------------------------------------------------------------------------
- */
+/* ---- pages of the trees ---------------------------------------------------------------------- */
 
 static bool in_segments(const struct dump *d, uint64_t granule)
 {
@@ -203,8 +201,7 @@ static enum found load_seg_page(struct dump *d, uint64_t index)
                       &d->seg_page);
 }
 
-/* ---- segments -----------------------------------------------------------------------------------
- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void segment_entry(const struct dump *d, uint32_t seg, struct briq_segment_entry *ret)
 {
@@ -242,8 +239,7 @@ static void print_segments(struct dump *d, uint32_t begin, uint32_t end)
     }
 }
 
-/* ---- chunks and records
- * -------------------------------------------------------------------------- */
+/* ---- chunks and records ---------------------------------------------------------------------- */
 
 static int read_for_scan(void *opaque, void *buf, size_t len, uint64_t off)
 {
@@ -317,8 +313,7 @@ static int print_log(const struct dump *d, uint32_t begin, uint32_t end, bool re
     return r;
 }
 
-/* ---- map ----------------------------------------------------------------------------------------
- */
+/* ---- map ------------------------------------------------------------------------------------- */
 
 /* Which use of its segment an extent belongs to; the table may not be readable. */
 static bool find_segseq(struct dump *d, uint64_t granule, uint64_t *ret)
@@ -379,8 +374,7 @@ static void print_map(struct dump *d, uint64_t begin, uint64_t end)
     }
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int check_segment(const struct dump *d, int64_t seg, struct briq_error *err)
 {

@@ -137,8 +137,7 @@ struct briq_store {
     uint64_t recovered_records, recovered_from_windows, discarded_records, lost_flushed, open_ns;
 };
 
-/* ---- small things every file needs ------------------------------------------------------------
- */
+/* ---- small things every file needs ----------------------------------------------------------- */
 
 static inline uint64_t briq_store_blocks(const struct briq_store *store)
 {

@@ -45,8 +45,7 @@ uint32_t briq_gc_pick(struct briq_store *store, uint32_t max_live)
     return briq_space_emptiest(&store->space, max_live, may_collect, store);
 }
 
-/* ---- moving ------------------------------------------------------------------------------------
- */
+/* ---- moving ---------------------------------------------------------------------------------- */
 
 /* Puts the payload into the GC stream, waiting for windows. -EAGAIN: no segment to move to. */
 static int move(struct briq_store *store, uint64_t block, briq_word word, uint64_t seq,

@@ -67,8 +67,7 @@ void briq_maintain_fini(struct briq_store *store)
     pthread_mutex_destroy(&m->lock);
 }
 
-/* ---- device work of the maintainer
- * --------------------------------------------------------------- */
+/* ---- device work of the maintainer ----------------------------------------------------------- */
 
 int briq_maintain_write_claim(struct briq_store *store, const struct briq_claim *claim)
 {
@@ -110,8 +109,7 @@ void briq_maintain_wait(struct briq_store *store, uint64_t ticket)
     briq_sleep_on(store, ticket);
 }
 
-/* ---- limits
- * -------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static uint32_t checkpoint_segments(struct briq_store *store)
 {
@@ -177,8 +175,7 @@ void briq_store_latch(struct briq_store *store, int error, const char *what)
                       error == -EUCLEAN ? ": run briq check --repair first" : "");
 }
 
-/* ---- what is due
- * --------------------------------------------------------------------------------- */
+/* ---- what is due ----------------------------------------------------------------------------- */
 
 static uint32_t ready_wanted(struct briq_store *store)
 {
@@ -275,8 +272,7 @@ static int do_checkpoint(struct briq_store *store)
     return r < 0 ? r : 1;
 }
 
-/* ---- somebody waits for space
- * -------------------------------------------------------------------- */
+/* ---- somebody waits for space ---------------------------------------------------------------- */
 
 static void wake_waiting(struct briq_store *store)
 {
@@ -337,8 +333,7 @@ static int make_space(struct briq_store *store)
     return declare_full(store);
 }
 
-/* ---- one unit
- * ------------------------------------------------------------------------------------ */
+/* ---- one unit -------------------------------------------------------------------------------- */
 
 static void refill(struct briq_store *store)
 {
@@ -426,8 +421,7 @@ int briq_store_checkpoint(struct briq_store *store)
     return r < 0 ? -EIO : 0;
 }
 
-/* ---- the thread
- * ---------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 void briq_maintain_kick(struct briq_store *store)
 {
@@ -505,8 +499,7 @@ void briq_maintain_stop(struct briq_store *store)
     m->running = false;
 }
 
-/* ---- compaction
- * ---------------------------------------------------------------------------------- */
+/* ---- compaction ------------------------------------------------------------------------------ */
 
 /* One segment less with garbage in it. 1, 0 when there are none, or an error. */
 static int compact_one(struct briq_store *store)

@@ -111,8 +111,7 @@ enum briq_step briq_op_after_put(struct briq_ctx *ctx, struct briq_op *op, int r
                                  const struct briq_put_result *put, uint64_t ticket,
                                  briq_phase phase);
 
-/* ---- beginnings of the kinds ------------------------------------------------------------------
- */
+/* ---- beginnings of the kinds ----------------------------------------------------------------- */
 
 enum briq_step briq_op_read_begin(struct briq_ctx *ctx, struct briq_op *op);
 enum briq_step briq_op_write_begin(struct briq_ctx *ctx, struct briq_op *op);
@@ -126,8 +125,7 @@ enum briq_step briq_op_commit(struct briq_ctx *ctx, struct briq_op *op);
 /* Writes the piece at pos (op->buf NULL: zeros), moves pos behind it, goes on with `phase`. */
 enum briq_step briq_op_write_piece(struct briq_ctx *ctx, struct briq_op *op, briq_phase phase);
 
-/* ---- pieces: the part of one block that a request covers ---------------------------------------
- */
+/* ---- pieces: the part of one block that a request covers ------------------------------------- */
 
 struct briq_piece {
     uint64_t block;

@@ -13,8 +13,7 @@
 
 #include "common/base/align.h"
 
-/* ---- one block --------------------------------------------------------------------------------
- */
+/* ---- one block ------------------------------------------------------------------------------- */
 
 int briq_block_decode(struct briq_ctx *ctx, uint64_t block, briq_word word, const uint8_t *extent,
                       uint8_t *dst)
@@ -80,8 +79,7 @@ static void deliver(struct briq_ctx *ctx, const struct briq_piece *piece)
         memcpy(piece->buf, ctx->block + piece->from, piece->len);
 }
 
-/* ---- the sector cache of direct I/O -----------------------------------------------------------
- */
+/* ---- the sector cache of direct I/O ---------------------------------------------------------- */
 
 static struct briq_cache_key sector_key(struct briq_store *store, uint64_t off)
 {
@@ -133,8 +131,7 @@ static void keep_in_cache(struct briq_ctx *ctx, struct briq_op *op)
     }
 }
 
-/* ---- phases ------------------------------------------------------------------------------------
- */
+/* ---- phases ---------------------------------------------------------------------------------- */
 
 static enum briq_step read_plan(struct briq_ctx *ctx, struct briq_op *op);
 

@@ -25,8 +25,7 @@
 #define GROWTH        1024u
 #define MEMORY_GROWTH 4u
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static int fill_options(struct briq_store *store, const struct briq_open_options *options,
                         struct briq_error *err)
@@ -54,8 +53,7 @@ static int fill_options(struct briq_store *store, const struct briq_open_options
     return 0;
 }
 
-/* ---- parts that every volume has ----------------------------------------------------------------
- */
+/* ---- parts that every volume has ------------------------------------------------------------- */
 
 static int init_parts(struct briq_store *store, const struct briq_geometry *g, uint64_t map_bytes)
 {
@@ -124,8 +122,7 @@ static int start_maintenance(struct briq_store *store)
     return r;
 }
 
-/* ---- memory volumes -----------------------------------------------------------------------------
- */
+/* ---- memory volumes -------------------------------------------------------------------------- */
 
 /* What address space is reserved for. */
 static uint64_t growth_max(const struct briq_store *store, uint64_t size, uint64_t factor)
@@ -180,8 +177,7 @@ static int open_memory(struct briq_store *store, const char *text, struct briq_e
     return start_maintenance(store);
 }
 
-/* ---- volumes on a device ------------------------------------------------------------------------
- */
+/* ---- volumes on a device --------------------------------------------------------------------- */
 
 static int open_device(struct briq_store *store, struct briq_error *err)
 {
@@ -612,8 +608,7 @@ int briq_open_for_requests(struct briq_store *store, struct briq_error *err)
     return begin_requests(store, err);
 }
 
-/* ---- closing ------------------------------------------------------------------------------------
- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void end_stream(struct briq_store *store, struct briq_stream *stream)
 {
@@ -672,8 +667,7 @@ int briq_store_close(struct briq_store *store)
     return r;
 }
 
-/* ---- growing ------------------------------------------------------------------------------------
- */
+/* ---- growing --------------------------------------------------------------------------------- */
 
 static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_seg_end,
                         struct briq_error *err)
@@ -730,8 +724,7 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
                  : 0;
 }
 
-/* ---- filling -----------------------------------------------------------------------------------
- */
+/* ---- filling --------------------------------------------------------------------------------- */
 
 int briq_store_finish(struct briq_store *store)
 {

@@ -6,8 +6,8 @@
  * tells the block's state. Two things have to be kept in mind:
  *
  *  - Numbers that a power cut made void were given out again after it. So each opening
- * (incarnation) has a number up to which the records of earlier ones count: none of its own is
- * lower, and its chunks name a number up to which all was durable, which is not lower either.
+ *    (incarnation) has a number up to which the records of earlier ones count: none of its own is
+ *    lower, and its chunks name a number up to which all was durable, which is not lower either.
  *  - A record outlives what it tells. One whose segment is free, or in another use by now, says no
  *    more where the block is - but that everything with a lower number is out of date.
  *
@@ -77,8 +77,7 @@ static int visit_all(struct rebuild *b, visitor visit)
     return r;
 }
 
-/* ---- which records count -----------------------------------------------------------------------
- */
+/* ---- which records count --------------------------------------------------------------------- */
 
 /* The bound of this incarnation, made if there is none; NULL without memory. */
 static struct bound *bound_of(struct rebuild *b, uint32_t incarnation)
@@ -135,8 +134,7 @@ static bool counts(const struct rebuild *b, const struct briq_chunk *chunk, uint
     return later == b->bound_count || seq <= b->bounds[later].limit;
 }
 
-/* ---- what they tell ----------------------------------------------------------------------------
- */
+/* ---- what they tell -------------------------------------------------------------------------- */
 
 static bool is_lost(const struct rebuild *b, uint64_t block)
 {
@@ -235,8 +233,7 @@ static int learn_records(struct rebuild *b, const struct briq_scan *scan)
     return r;
 }
 
-/* ---- the outcome -------------------------------------------------------------------------------
- */
+/* ---- the outcome ----------------------------------------------------------------------------- */
 
 static uint64_t end_of_page(const struct rebuild *b, uint64_t page)
 {

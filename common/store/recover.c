@@ -4,18 +4,18 @@
  *
  *   1. If the process died and the machine did not (same boot, its windows are there), what the
  *      windows hold is sealed and written where it belongs: the device then has every operation
- * that was acknowledged.
+ *      that was acknowledged.
  *   2. Each user stream is followed from its head in the superblock, chunk by chunk, segment by
  *      segment. A chunk counts if it names this volume, this incarnation, this stream, this place,
- * and its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
- *      is enough to go on.
+ *      and its checksum is right. Every chunk names the next segment, so one readable chunk in a
+ *      segment is enough to go on.
  *   3. The records of all streams are applied in the order of their sequence numbers, up to the
- * first that is missing, or whose payload is torn and nothing proves that it was flushed. Where
- * windows outlived a process none is torn, and a gap may be an operation that was never
- * acknowledged: see gap_is_of_death().
+ *      first that is missing, or whose payload is torn and nothing proves that it was flushed.
+ *      Where windows outlived a process none is torn, and a gap may be an operation that was never
+ *      acknowledged: see gap_is_of_death().
  *   4. If a record is missing that was flushed (chunks say how far flushes had come), or more than
- * a process can take with it when it dies, the medium has lost data. If the journal cannot be read
- * somewhere, it may have. Then the volume opens read-only.
+ *      a process can take with it when it dies, the medium has lost data. If the journal cannot be
+ *      read somewhere, it may have. Then the volume opens read-only.
  */
 #include "common/store/recover.h"
 
@@ -30,8 +30,7 @@
 #include "common/store/tree.h"
 #include "common/store/walk.h"
 
-/* ---- windows of a dead process
- * ------------------------------------------------------------------- */
+/* ---- windows of a dead process --------------------------------------------------------------- */
 
 static struct briq_windows_options left_options(struct briq_store *store)
 {
@@ -224,8 +223,7 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
     return 0;
 }
 
-/* ---- following a stream
- * -------------------------------------------------------------------------- */
+/* ---- following a stream ---------------------------------------------------------------------- */
 
 /* A record, small: there may be millions. */
 struct item {
@@ -386,8 +384,7 @@ static int follow_stream(struct follower *f, const struct briq_head *head)
     return r;
 }
 
-/* ---- applying
- * ------------------------------------------------------------------------------------ */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static bool payload_is_whole(struct briq_store *store, struct briq_recovery *recovery,
                              const struct item *item)

@@ -21,8 +21,7 @@
 /* A checkpoint, and what follows it, want this many free. */
 #define FREE_WANTED 16u
 
-/* ---- segments ----------------------------------------------------------------------------------
- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void set_state(struct briq_checker *c, uint32_t seg, uint8_t state)
 {
@@ -83,8 +82,7 @@ static bool use_sound_segments(struct briq_checker *c)
     return empty;
 }
 
-/* ---- metadata without a record -----------------------------------------------------------------
- */
+/* ---- metadata without a record --------------------------------------------------------------- */
 
 static bool is_unbacked(const struct briq_checker *c, uint64_t granule)
 {
@@ -122,8 +120,7 @@ static int rewrite_metadata(struct briq_checker *c)
     return r;
 }
 
-/* ---- data without a record ---------------------------------------------------------------------
- */
+/* ---- data without a record ------------------------------------------------------------------- */
 
 static bool is_stray(const struct briq_checker *c, uint64_t block)
 {
@@ -156,8 +153,7 @@ static int rewrite_strays(struct briq_checker *c)
     return r;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* What was marked bad and is empty is free again when the volume is closed. */
 static int collect_empty(struct briq_checker *c)

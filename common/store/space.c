@@ -122,8 +122,7 @@ void briq_space_tree_load(struct briq_space *space, uint64_t granule, uint32_t g
         briq_space_load_seg(space, seg, briq_space_segseq(space, seg), 0, 1, BRIQ_KIND_META, true);
 }
 
-/* ---- lists; under space->lock -----------------------------------------------------------------
- */
+/* ---- lists; under space->lock ---------------------------------------------------------------- */
 
 static void list_push(struct briq_space *space, struct briq_seg_list *list, uint32_t seg)
 {

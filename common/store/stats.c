@@ -33,8 +33,7 @@ const char *briq_version(void)
     return "briq 0.1.0";
 }
 
-/* ---- sums over contexts, streams, segments
- * ------------------------------------------------------- */
+/* ---- sums over contexts, streams, segments --------------------------------------------------- */
 
 static void add_ctx(struct briq_stats *s, const struct briq_ctx_counts *c)
 {
@@ -166,8 +165,7 @@ void briq_store_stats(struct briq_store *store, struct briq_stats *ret)
     ret->open_ns = store->open_ns;
 }
 
-/* ---- looking at a volume from outside
- * ------------------------------------------------------------ */
+/* ---- looking at a volume from outside -------------------------------------------------------- */
 
 static void fill_info(const struct briq_superblock_found *found, struct briq_volume_info *ret)
 {

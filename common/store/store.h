@@ -12,7 +12,7 @@
  *    acknowledged flush: never a later one without an earlier one.
  *  - A read returns what was written or an error; data that fails its checksum is -EIO.
  *  - A request is atomic inside each 4 KiB block, whatever its offset and length; two racing
- * writers of different bytes of one block lose nothing. Across blocks a request is not atomic.
+ *    writers of different bytes of one block lose nothing. Across blocks a request is not atomic.
  *  - Space runs out at write time only (-ENOSPC): trim, zero, flush and read never fail for space,
  *    and what was acknowledged can always be flushed.
  *  - After a failed device write or flush the volume is read-only until it is opened again; every
@@ -131,8 +131,7 @@ int briq_store_maintain(struct briq_store *store);
  */
 int briq_store_close(struct briq_store *store);
 
-/* ---- facts about an open volume: constant time, any thread ------------------------------------
- */
+/* ---- facts about an open volume: constant time, any thread ----------------------------------- */
 
 uint64_t briq_store_size(const struct briq_store *store);  /* logical bytes; grows with a resize */
 bool briq_store_read_only(const struct briq_store *store); /* opened so, or latched by an error */
@@ -141,8 +140,7 @@ bool briq_store_in_memory(
 /* The device's descriptor for requests in `struct briq_io`; -1 for devices without one. */
 int briq_store_fd(const struct briq_store *store);
 
-/* ---- blocking calls: any thread, any byte offset and length -----------------------------------
- */
+/* ---- blocking calls: any thread, any byte offset and length ---------------------------------- */
 
 enum briq_op_flags {
     BRIQ_OP_FUA = 1, /* acknowledged only when it, and all before it, would survive a power cut */

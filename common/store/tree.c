@@ -43,8 +43,7 @@ void briq_tree_fini(struct briq_store *store)
     memset(&store->tree, 0, sizeof store->tree);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t off)
 {
@@ -128,8 +127,7 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page)
     return r;
 }
 
-/* ---- loading -----------------------------------------------------------------------------------
- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 /* Is it a line that a writer makes? In a free segment nothing is live. */
 static bool entry_plausible(const struct briq_store *store, uint64_t seg,
@@ -269,8 +267,7 @@ int briq_tree_load(struct briq_store *store, const struct briq_tree_damage *dama
     return r < 0 ? explain(store, "the map", r, err) : 0;
 }
 
-/* ---- storing -----------------------------------------------------------------------------------
- */
+/* ---- storing --------------------------------------------------------------------------------- */
 
 void briq_tree_page_placed(struct briq_store *store, uint64_t page)
 {
@@ -391,8 +388,7 @@ int briq_tree_store(struct briq_store *store, struct briq_superblock *sb, briq_t
     return r < 0 ? r : store_seg_levels(store, sb, append);
 }
 
-/* ---- what is where -----------------------------------------------------------------------------
- */
+/* ---- what is where --------------------------------------------------------------------------- */
 
 bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint64_t index,
                      uint64_t granule)

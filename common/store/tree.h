@@ -56,8 +56,7 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page) BRIQ_MUST;
 int briq_tree_read(struct briq_store *store, enum briq_record_type type, uint64_t index,
                    uint64_t granule, void *ret) BRIQ_MUST;
 
-/* ---- for checkpoints --------------------------------------------------------------------------
- */
+/* ---- for checkpoints ------------------------------------------------------------------------- */
 
 /* A map page was placed at `granule`: its node has to be written too. */
 void briq_tree_page_placed(struct briq_store *store, uint64_t page);

@@ -16,8 +16,7 @@
 
 #define PAGE 4096u
 
-/* ---- layout of the file: header page, descriptors, windows ------------------------------------
- */
+/* ---- layout of the file: header page, descriptors, windows ----------------------------------- */
 
 static size_t descs_bytes(uint32_t count)
 {

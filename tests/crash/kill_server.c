@@ -107,8 +107,7 @@ static void start(struct scene *s)
     server_start(&s->server, s->socket.text, s->volume.text, s->windows.path, &s->fuse);
 }
 
-/* ---- recovery ----------------------------------------------------------------------------------
- */
+/* ---- recovery -------------------------------------------------------------------------------- */
 
 /* A server that dies while it recovers; or, if its fuse is longer than that, right after it. */
 static void kill_a_recovery(struct scene *s)
@@ -138,8 +137,7 @@ static void recover_and_judge(struct scene *s, bool power_cut)
     need(well, power_cut ? "after a power cut" : "after the death of the server");
 }
 
-/* ---- life and death ----------------------------------------------------------------------------
- */
+/* ---- life and death -------------------------------------------------------------------------- */
 
 static void end_orderly(struct scene *s)
 {

@@ -94,8 +94,7 @@ static void set_up(struct scene *s)
         s->calls[i] = 30;
 }
 
-/* ---- running verbs -----------------------------------------------------------------------------
- */
+/* ---- running verbs --------------------------------------------------------------------------- */
 
 /* briq VERB on the volume. Its exit status, or DIED. */
 static int run(struct scene *s, enum verb verb, struct test_patient *p)
@@ -130,8 +129,7 @@ static int run_to_its_end(struct scene *s, enum verb verb, struct test_patient *
     return run(s, verb, p);
 }
 
-/* ---- looking -----------------------------------------------------------------------------------
- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static void read_again(struct scene *s, const struct test_patient *p, struct test_reading *ret)
 {
@@ -169,8 +167,7 @@ static void damage(struct scene *s, struct test_patient *p)
     }
 }
 
-/* ---- rounds ------------------------------------------------------------------------------------
- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void verb_round(struct scene *s, enum verb verb)
 {

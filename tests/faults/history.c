@@ -64,8 +64,7 @@ void history_settle(struct history *h)
     h->count = h->done = h->flushed = 0;
 }
 
-/* ---- judging ----------------------------------------------------------------------------------
- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 static bool block_differs(const struct finding *found, const uint8_t *state, uint64_t size,
                           uint32_t block)

@@ -191,8 +191,7 @@ static int run_all(int argc, char **argv, const char *const *names, bool lies)
     return loops > 0 ? 0 : 1;
 }
 
-/* ---- shared memory ----------------------------------------------------------------------------
- */
+/* ---- shared memory --------------------------------------------------------------------------- */
 
 /* A place in the windows file: half of the time in its header or the descriptors. */
 static uint64_t draw_place(struct briq_prng *prng, uint64_t size)

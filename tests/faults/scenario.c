@@ -17,8 +17,7 @@
 #define TIGHT_STEPS     60u
 #define UNFLUSHED_STEPS 12u
 
-/* ---- work -------------------------------------------------------------------------------------
- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 /* A place and length that lie in the volume; all is drawn before anything can fail. */
 struct place {
@@ -71,8 +70,7 @@ static void open_and_work(struct stage *s, const struct briq_open_options *optio
     (void)stage_volume_close(s);
 }
 
-/* ---- states before ----------------------------------------------------------------------------
- */
+/* ---- states before --------------------------------------------------------------------------- */
 
 static const struct briq_open_options plain;
 
@@ -162,8 +160,7 @@ static void prepare_damaged(struct stage *s, struct snapshot *snapshot)
     snapshot->bytes[at + 100] ^= 1;
 }
 
-/* ---- judgements -------------------------------------------------------------------------------
- */
+/* ---- judgements ------------------------------------------------------------------------------ */
 
 static void judge_nothing(struct stage *s)
 {
@@ -217,8 +214,7 @@ static void judge_repaired(struct stage *s)
     judge_volume(s);
 }
 
-/* ---- acts -------------------------------------------------------------------------------------
- */
+/* ---- acts ------------------------------------------------------------------------------------ */
 
 static void create(struct stage *s)
 {
@@ -374,8 +370,7 @@ static void memory(struct stage *s)
     s->path = file;
 }
 
-/* ---- all --------------------------------------------------------------------------------------
- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 #define R (1u << SEAM_READ)
 #define W (1u << SEAM_WRITE)

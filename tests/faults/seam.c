@@ -91,8 +91,7 @@ static bool fails(enum seam_kind kind)
     return true;
 }
 
-/* ---- reading and writing ----------------------------------------------------------------------
- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 ssize_t __real_pread(int fd, void *buf, size_t len, off_t off);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t off);
@@ -187,8 +186,7 @@ ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t off)
     return -1;
 }
 
-/* ---- flushing and space -----------------------------------------------------------------------
- */
+/* ---- flushing and space ---------------------------------------------------------------------- */
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
@@ -220,8 +218,7 @@ int __wrap_posix_fallocate(int fd, off_t off, off_t len)
     return fails(SEAM_RESERVE) ? errno : __real_posix_fallocate(fd, off, len);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...);
@@ -249,8 +246,7 @@ int __wrap_ftruncate(int fd, off_t len)
     return fails(SEAM_FILE) ? -1 : __real_ftruncate(fd, len);
 }
 
-/* ---- memory and threads -----------------------------------------------------------------------
- */
+/* ---- memory and threads ---------------------------------------------------------------------- */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);

@@ -49,8 +49,7 @@ static void need(struct stage *s, bool well, const char *what)
         stage_fail(s, "%s: %s", what, strerror(errno));
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------
- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 /* The data of a file without its holes: from off on, [*ret_from, *ret_to). False: there is none. */
 static bool next_data(int fd, uint64_t off, uint64_t size, uint64_t *ret_from, uint64_t *ret_to)
@@ -151,8 +150,7 @@ void snapshot_free(struct snapshot *snapshot)
     memset(snapshot, 0, sizeof *snapshot);
 }
 
-/* ---- judging ----------------------------------------------------------------------------------
- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 bool stage_fault_is_final(const struct stage *s)
 {
@@ -268,8 +266,7 @@ static bool is_over(struct stage *s, int (*again)(struct stage *s))
     return true;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void take_line(void *opaque, enum briq_log_level level, const char *line)
 {
@@ -346,8 +343,7 @@ int stage_start(struct stage *s)
     return judge(s, r, "starting the thread");
 }
 
-/* ---- changes ----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static int write_again(struct stage *s)
 {
@@ -441,8 +437,7 @@ int stage_read(struct stage *s, uint64_t off, uint32_t len)
     return judge(s, r, "a read");
 }
 
-/* ---- care -------------------------------------------------------------------------------------
- */
+/* ---- care ------------------------------------------------------------------------------------ */
 
 int stage_checkpoint(struct stage *s)
 {
@@ -564,8 +559,7 @@ int stage_info(struct stage *s)
     return judge(s, r, "info");
 }
 
-/* ---- afterwards -------------------------------------------------------------------------------
- */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
 static void open_healthy(struct stage *s)
 {

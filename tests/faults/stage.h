@@ -75,8 +75,7 @@ void snapshot_free(struct snapshot *snapshot);
 /* Whether the fault is one after which nothing may claim to be durable. */
 bool stage_fault_is_final(const struct stage *s);
 
-/* ---- calls: what they return is judged already; 0 or the error --------------------------------
- */
+/* ---- calls: what they return is judged already; 0 or the error ------------------------------- */
 
 int stage_volume_create(struct stage *s, const struct briq_create_options *options);
 int stage_volume_open(struct stage *s, const struct briq_open_options *options);
@@ -95,8 +94,7 @@ int stage_check(struct stage *s, bool deep, bool repair);
 int stage_dump(struct stage *s);
 int stage_info(struct stage *s);
 
-/* ---- without the fault ------------------------------------------------------------------------
- */
+/* ---- without the fault ----------------------------------------------------------------------- */
 
 /* Reads all of the open volume and compares it with the history. */
 void stage_verify(struct stage *s);

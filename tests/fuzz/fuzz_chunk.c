@@ -91,8 +91,7 @@ static void seal_all(struct segment *seg)
     }
 }
 
-/* ---- what must hold ----------------------------------------------------------------------------
- */
+/* ---- what must hold -------------------------------------------------------------------------- */
 
 static void expect_record(const struct briq_chunk *chunk, const struct briq_record *record,
                           const uint8_t *raw)

@@ -5,8 +5,9 @@
  * check is decoded too. A block that is encoded decodes to itself.
  *
  *   byte 0: bit 0 the rest is a block (repeated to its length), else the rest is a payload; bit 1
- * its check is made right; bit 2 raw; bits 3-4 granules more than the payload needs, bit 5 two
- * less; bit 6 also as an extent of a memory volume; bit 7 a raw payload is as long as the input.
+ *           its check is made right; bit 2 raw; bits 3-4 granules more than the payload needs, bit
+ *           5 two less; bit 6 also as an extent of a memory volume; bit 7 a raw payload is as long
+ *           as the input.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -32,8 +33,7 @@ static struct extent extent_new(uint32_t granules)
     return e;
 }
 
-/* ---- a block there and back --------------------------------------------------------------------
- */
+/* ---- a block there and back ------------------------------------------------------------------ */
 
 static void expect_block(const struct briq_payload *payload, const uint8_t *block, uint8_t *decoded)
 {
@@ -73,8 +73,7 @@ static void there_and_back(struct briq_codec *codec, const uint8_t *data, size_t
     free(decoded);
 }
 
-/* ---- anything as an extent ---------------------------------------------------------------------
- */
+/* ---- anything as an extent ------------------------------------------------------------------- */
 
 static void from_memory_volume(const struct extent *e, uint8_t *decoded)
 {

@@ -5,7 +5,8 @@
  * before it can be read after it, with the same content. What a repair says it mended is mended.
  *
  *   byte 0: bits 0-1 which state of the volume; bit 2 deep; bit 3 a check before the repair; bit 4
- * a check after it; bit 5 open it for writing after it; then edits of anything, see edit.h.
+ *           a check after it; bit 5 open it for writing after it; then edits of anything, see
+ *           edit.h.
  */
 #include "tests/fuzz/support/fuzz.h"
 

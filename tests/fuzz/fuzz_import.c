@@ -6,9 +6,9 @@
  * refused.
  *
  *   byte 0: bit 0 a sparse file instead of a stream; bit 1 the stream has a limit; bits 2-3
- * threads; bit 4 the limit is too short; then runs of 3 bytes: kind (bits 0-1: zeros, data, the
- * same byte, one more byte of data; the rest makes the data differ), length (2 bytes). In a stream
- * each run is a piece, or several if it is long.
+ *           threads; bit 4 the limit is too short; then runs of 3 bytes: kind (bits 0-1: zeros,
+ *           data, the same byte, one more byte of data; the rest makes the data differ), length (2
+ *           bytes). In a stream each run is a piece, or several if it is long.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -81,8 +81,7 @@ static int model_grow(struct briq_sink *sink, uint64_t size, struct briq_error *
 
 static const struct briq_sink_ops model_ops = {.write = model_write, .grow = model_grow};
 
-/* ---- the content -------------------------------------------------------------------------------
- */
+/* ---- the content ----------------------------------------------------------------------------- */
 
 static void add_piece(struct scene *s, size_t len)
 {
@@ -140,8 +139,7 @@ static int make_file(const struct scene *s, char path[64])
     return fd;
 }
 
-/* ---- the copy ----------------------------------------------------------------------------------
- */
+/* ---- the copy -------------------------------------------------------------------------------- */
 
 static void expect_copied(const struct scene *s, const struct model_sink *m,
                           const struct briq_pump_result *result)

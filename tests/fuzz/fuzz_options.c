@@ -5,7 +5,7 @@
  * line.
  *
  *   byte 0: which verb, or the plugin's parameters, or the server's arguments; then words, each
- * ended by a zero or a newline.
+ *           ended by a zero or a newline.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -25,8 +25,7 @@
 #define WORDS_MAX 32
 #define ERROR_MAX 4096
 
-/* ---- nbdkit, as far as the parameters need it --------------------------------------------------
- */
+/* ---- nbdkit, as far as the parameters need it ------------------------------------------------ */
 
 static unsigned errors_told;
 
@@ -48,8 +47,7 @@ char *nbdkit_absolute_path(const char *path)
     return text;
 }
 
-/* ---- words -------------------------------------------------------------------------------------
- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 /* Each in memory of its own. */
 struct words {
@@ -88,8 +86,7 @@ static bool is_in_words(const struct words *words, const char *text)
     return false;
 }
 
-/* ---- verbs -------------------------------------------------------------------------------------
- */
+/* ---- verbs ----------------------------------------------------------------------------------- */
 
 static const struct briq_verb *const verbs[] = {
     &briq_verb_create, &briq_verb_import,  &briq_verb_export, &briq_verb_info,  &briq_verb_check,
@@ -165,8 +162,7 @@ static void try_verb(const struct briq_verb *verb, struct words *words)
     free(args);
 }
 
-/* ---- parameters and arguments ------------------------------------------------------------------
- */
+/* ---- parameters and arguments ---------------------------------------------------------------- */
 
 /* Words in pairs: a key, a value. */
 static void try_params(struct words *words)

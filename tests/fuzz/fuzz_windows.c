@@ -6,8 +6,8 @@
  *
  *   byte 0: bit 0 also open for writing; bits 1-2 how much of the file is there (0: all); then
  *   changes of 8 bytes: where (0 header, 1 a descriptor, 2 a window, 3 its records), which, an
- * offset (2 bytes), width, 3 bytes of value; changes of window memory stand in for what a process
- * that died at any moment may leave.
+ *   offset (2 bytes), width, 3 bytes of value; changes of window memory stand in for what a process
+ *   that died at any moment may leave.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -90,8 +90,7 @@ static struct scene *make_scene(void)
     return s;
 }
 
-/* ---- changes -----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 struct place {
     size_t at, len;

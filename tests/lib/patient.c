@@ -23,8 +23,7 @@ static void need(bool well, const char *what)
     }
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static struct briq_open_options open_options(const struct test_patient *p)
 {
@@ -136,8 +135,7 @@ void test_patient_restore(struct test_patient *p)
     test_dir_empty(&p->windows);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 void test_patient_read(const struct test_patient *p, struct briq_device *device,
                        struct test_reading *ret)
@@ -175,8 +173,7 @@ bool test_reading_is_right(const struct test_patient *p, const struct test_readi
     return reading->readable[block] && memcmp(reading->content + off, p->content + off, len) == 0;
 }
 
-/* ---- examination ------------------------------------------------------------------------------
- */
+/* ---- examination ----------------------------------------------------------------------------- */
 
 static void take_line(void *opaque, const char *line)
 {
@@ -208,8 +205,7 @@ uint64_t test_findings_errors(const struct test_findings *findings)
            r->payload_errors + r->lost_flushed;
 }
 
-/* ---- where things are -------------------------------------------------------------------------
- */
+/* ---- where things are ------------------------------------------------------------------------ */
 
 static uint64_t place_of(uint64_t pointer)
 {
@@ -239,8 +235,7 @@ void test_patient_places(const struct test_patient *p, struct test_places *ret)
     test_volume_close(store);
 }
 
-/* ---- damage with sound checksums ---------------------------------------------------------------
- */
+/* ---- damage with sound checksums ------------------------------------------------------------- */
 
 static void get_page(const struct test_patient *p, uint64_t at, uint8_t *page)
 {

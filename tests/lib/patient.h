@@ -56,8 +56,7 @@ void test_patient_renew(struct test_patient *p);
 /* Undoes all damage, and removes what openings left beside the file. */
 void test_patient_restore(struct test_patient *p);
 
-/* ---- what can be read -------------------------------------------------------------------------
- */
+/* ---- what can be read ------------------------------------------------------------------------ */
 
 struct test_reading {
     bool opened;
@@ -74,8 +73,7 @@ void test_reading_free(struct test_reading *reading);
 bool test_reading_is_right(const struct test_patient *p, const struct test_reading *reading,
                            uint32_t block);
 
-/* ---- examination ------------------------------------------------------------------------------
- */
+/* ---- examination ----------------------------------------------------------------------------- */
 
 struct test_findings {
     int error; /* what briq_check() returned */
@@ -92,8 +90,7 @@ void test_patient_check(const struct test_patient *p, struct briq_device *device
 /* Sum of everything that counts as an error. */
 uint64_t test_findings_errors(const struct test_findings *findings);
 
-/* ---- where things are -------------------------------------------------------------------------
- */
+/* ---- where things are ------------------------------------------------------------------------ */
 
 /* Byte offsets of the extents of the metadata that counts; 0 = none. */
 struct test_places {
@@ -105,8 +102,7 @@ struct test_places {
 
 void test_patient_places(const struct test_patient *p, struct test_places *ret);
 
-/* ---- damage with sound checksums: what only a faulty program writes ----------------------------
- */
+/* ---- damage with sound checksums: what only a faulty program writes -------------------------- */
 
 /* The line of a segment in the segment table of the sound image. */
 struct briq_segment_entry test_patient_entry(const struct test_patient *p,

@@ -68,8 +68,7 @@ static void *need_memory(uint64_t bytes)
     return memory;
 }
 
-/* ---- the list of requests that no flush covers ------------------------------------------------
- */
+/* ---- the list of requests that no flush covers ----------------------------------------------- */
 
 static struct pending *note_pending(struct test_disk *disk, enum pending_kind kind,
                                     const void *data, uint64_t len, uint64_t off)

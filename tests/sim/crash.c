@@ -20,8 +20,7 @@
 #include "common/store/engine.h"
 #include "tests/sim/sim.h"
 
-/* ---- the files of append windows --------------------------------------------------------------
- */
+/* ---- the files of append windows ------------------------------------------------------------- */
 
 #define STALE_FILES_MAX 3u
 

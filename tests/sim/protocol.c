@@ -33,8 +33,7 @@ void protocol_complain(struct protocol *p, const char *fmt, ...)
     p->illegal(p->opaque, line);
 }
 
-/* ---- what is known of places ------------------------------------------------------------------
- */
+/* ---- what is known of places ----------------------------------------------------------------- */
 
 /* Makes room for element `index` of a zeroed array. */
 static void *grow(void *array, size_t *count, size_t index, size_t size)
@@ -98,8 +97,7 @@ static const char *needed_for(const struct protocol *p, const struct protocol_se
     return NULL;
 }
 
-/* ---- writes to segments ------------------------------------------------------------------------
- */
+/* ---- writes to segments ---------------------------------------------------------------------- */
 
 /* Nothing that is needed may change. */
 static void check_not_needed(struct protocol *p, const char *step, uint64_t off, uint64_t len)
@@ -582,8 +580,7 @@ static const struct briq_device_ops protocol_ops = {
     .close = protocol_end,
 };
 
-/* ---- the life of a volume ----------------------------------------------------------------------
- */
+/* ---- the life of a volume -------------------------------------------------------------------- */
 
 struct protocol *protocol_open(void (*illegal)(void *opaque, const char *line), void *opaque)
 {

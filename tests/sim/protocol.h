@@ -51,8 +51,7 @@ void protocol_reset(struct protocol *p);
 struct briq_device *protocol_wrap(struct protocol *p, struct briq_device *inner,
                                   struct briq_device *reader);
 
-/* ---- crashes, for a simulator ------------------------------------------------------------------
- */
+/* ---- crashes, for a simulator ---------------------------------------------------------------- */
 
 /* The medium is what it is now: what was not flushed is decided. Before the next wrap. */
 void protocol_power_cut(struct protocol *p);

@@ -152,8 +152,7 @@ static inline bool sim_chance(struct sim_life *life, unsigned percent)
 void sim_plan_draw(struct sim_life *life);
 void sim_plan_print(const struct sim_plan *plan, char *text, size_t len);
 
-/* ---- slots.c: operations in flight ------------------------------------------------------------
- */
+/* ---- slots.c: operations in flight ----------------------------------------------------------- */
 
 /* Begins a random operation, if a slot is free. */
 void sim_slots_begin(struct sim_life *life);
@@ -173,8 +172,7 @@ void sim_slots_tell_disk(struct sim_life *life);
 /* Forgets all operations; their store is gone. */
 void sim_slots_drop(struct sim_life *life);
 
-/* ---- work.c: between two crashes --------------------------------------------------------------
- */
+/* ---- work.c: between two crashes ------------------------------------------------------------- */
 
 /* Works on the open store until the disk stops, or enough was done. */
 void sim_work(struct sim_life *life);

@@ -129,8 +129,7 @@ void sim_slots_begin(struct sim_life *life)
     slot->op.user = slot;
 }
 
-/* ---- what a step changed ----------------------------------------------------------------------
- */
+/* ---- what a step changed --------------------------------------------------------------------- */
 
 /* The part of the request that the store changes at once, from `pos` on. */
 static struct sim_change unit_at(const struct briq_op *op, uint64_t pos)
@@ -182,8 +181,7 @@ static void note_changes(struct sim_slot *slot, uint64_t from, uint64_t to, uint
                  slot->number, changed, units, upto - after);
 }
 
-/* ---- the end of an operation ------------------------------------------------------------------
- */
+/* ---- the end of an operation ----------------------------------------------------------------- */
 
 static const char *kind_name(enum briq_op_kind kind)
 {

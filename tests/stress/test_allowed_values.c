@@ -36,8 +36,7 @@
 #define VOLUME_BYTES (UINT64_C(4) << 20)
 #define LIMIT_BYTES  (UINT64_C(4) << 20 | UINT64_C(40) << 16) /* so that segments turn over */
 
-/* ---- what both cases share --------------------------------------------------------------------
- */
+/* ---- what both cases share ------------------------------------------------------------------- */
 
 struct scene {
     struct test_dir dir;
@@ -94,8 +93,7 @@ static void disturb(struct scene *scene, struct briq_prng *prng)
     }
 }
 
-/* ---- whole blocks ------------------------------------------------------------------------------
- */
+/* ---- whole blocks ---------------------------------------------------------------------------- */
 
 #define SHARED_BLOCKS 8u
 #define FIRST_BLOCK   508u /* so that a border between pages of the map is among them */
@@ -273,8 +271,7 @@ static void every_read_of_whole_blocks_is_of_an_allowed_value(void **state)
     free(events);
 }
 
-/* ---- parts of blocks ---------------------------------------------------------------------------
- */
+/* ---- parts of blocks ------------------------------------------------------------------------- */
 
 #define SHORT_ROUNDS 1500u
 #define SHORT_OPS    2u /* of each thread in a round */

@@ -60,8 +60,7 @@ struct crew {
     unsigned count;
 };
 
-/* ---- the stage --------------------------------------------------------------------------------
- */
+/* ---- the stage ------------------------------------------------------------------------------- */
 
 /* Gives others the processor in the middle of device requests: what is being read may go away, and
  * what a checkpoint is about to write may change. */
@@ -159,8 +158,7 @@ static void run_crew(struct crew *crew)
     crew->count = 0;
 }
 
-/* ---- kinds of work: one operation each; plain assert(), they are not on the main thread --------
- */
+/* ---- kinds of work: one operation each; plain assert(), they are not on the main thread ------ */
 
 static uint32_t any_block(struct hand *hand)
 {
@@ -339,8 +337,7 @@ static void borrow_context(struct hand *hand)
     briq_ctx_close(ctx);
 }
 
-/* ---- the cases --------------------------------------------------------------------------------
- */
+/* ---- the cases ------------------------------------------------------------------------------- */
 
 static void partial_writes_beside_trims_of_their_block(void **state)
 {

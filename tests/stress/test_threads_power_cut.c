@@ -64,8 +64,7 @@ struct life {
     uint64_t cuts_at_work, waited_for; /* for the last look: how often it was interesting */
 };
 
-/* ---- the writers; plain assert(), they are not on the main thread ------------------------------
- */
+/* ---- the writers; plain assert(), they are not on the main thread ---------------------------- */
 
 static void note_seen(struct writer *w)
 {
@@ -117,8 +116,7 @@ static void *write_until_the_power_goes(void *opaque)
     return NULL;
 }
 
-/* ---- a life ------------------------------------------------------------------------------------
- */
+/* ---- a life ---------------------------------------------------------------------------------- */
 
 static void life_begin(struct life *life, uint64_t seed)
 {

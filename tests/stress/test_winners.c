@@ -51,8 +51,7 @@ struct racer {
     pthread_t thread;
 };
 
-/* ---- the child --------------------------------------------------------------------------------
- */
+/* ---- the child ------------------------------------------------------------------------------- */
 
 static struct briq_store *open_volume(const struct scene *scene)
 {
@@ -132,8 +131,7 @@ static void race_and_die(void *opaque)
     assert(!scene->flush || briq_flush(store) == 0);
 }
 
-/* ---- the parent -------------------------------------------------------------------------------
- */
+/* ---- the parent ------------------------------------------------------------------------------ */
 
 static void set_up(struct scene *scene, bool flush)
 {

@@ -82,8 +82,7 @@ static void put(struct briq_cache *cache, uint64_t sector, uint64_t generation)
     briq_cache_put(cache, key, content);
 }
 
-/* ---- what it holds ----------------------------------------------------------------------------
- */
+/* ---- what it holds --------------------------------------------------------------------------- */
 
 static void no_cache_holds_nothing(void **state)
 {
@@ -153,8 +152,7 @@ static void a_second_put_replaces_the_content(void **state)
     briq_cache_close(cache);
 }
 
-/* ---- against a reference map ------------------------------------------------------------------
- */
+/* ---- against a reference map ----------------------------------------------------------------- */
 
 #define REFERENCE_SECTORS     400u
 #define REFERENCE_GENERATIONS 3u
@@ -206,8 +204,7 @@ static void a_hit_is_what_was_put_last(void **state)
     }
 }
 
-/* ---- threads ----------------------------------------------------------------------------------
- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 #define THREADS    4
 #define THREAD_OPS 20000u
@@ -254,8 +251,7 @@ static void threads_get_whole_sectors(void **state)
     briq_cache_close(cache);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Bytes of this process's address space, and of memory behind it. */
 static void measure(uint64_t *ret_mapped, uint64_t *ret_resident)
@@ -316,8 +312,7 @@ static void a_size_that_cannot_be_is_refused(void **state)
     assert_null(cache);
 }
 
-/* ---- what it keeps ----------------------------------------------------------------------------
- */
+/* ---- what it keeps --------------------------------------------------------------------------- */
 
 /*
  * The same requests go to the cache and to two plain ones of as many sectors: FIFO and least

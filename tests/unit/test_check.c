@@ -74,8 +74,7 @@ static void expect_sound(struct test_ward *f)
                  findings->text);
 }
 
-/* ---- sound volumes ----------------------------------------------------------------------------
- */
+/* ---- sound volumes --------------------------------------------------------------------------- */
 
 static void a_sound_volume_is_sound(void **state)
 {
@@ -171,8 +170,7 @@ static void a_volume_in_memory_is_refused(void **state)
     assert_non_null(strstr(err.text, "mem:16M"));
 }
 
-/* ---- damage by a flipped bit ------------------------------------------------------------------
- */
+/* ---- damage by a flipped bit ----------------------------------------------------------------- */
 
 static uint64_t counter_of(const struct test_findings *findings, size_t counter)
 {
@@ -262,8 +260,7 @@ static void damage_to_a_payload_is_named_by_its_block(void **state)
     assert_int_equal(test_findings_errors(&f->findings), 1);
 }
 
-/* ---- damage with sound checksums: what only a faulty program writes ----------------------------
- */
+/* ---- damage with sound checksums: what only a faulty program writes -------------------------- */
 
 static void a_word_that_cannot_be_is_named(void **state)
 {
@@ -390,8 +387,7 @@ static void nonsense_with_sound_checksums_ends_nothing(void **state)
     }
 }
 
-/* ---- dump -------------------------------------------------------------------------------------
- */
+/* ---- dump ------------------------------------------------------------------------------------ */
 
 static char *dump(const struct test_ward *f, const struct briq_dump_options *options)
 {

@@ -141,8 +141,7 @@ static void fua_covers_what_other_streams_wrote_before(void **state)
     tear_down(&scene);
 }
 
-/* ---- a trim and nothing else between two checkpoints ------------------------------------------
- */
+/* ---- a trim and nothing else between two checkpoints ----------------------------------------- */
 
 static void trim_between_checkpoints(void *opaque)
 {
@@ -167,8 +166,7 @@ static void a_trim_is_in_the_next_checkpoint(void **state)
     tear_down(&scene);
 }
 
-/* ---- a chunk of another opening ---------------------------------------------------------------
- */
+/* ---- a chunk of another opening -------------------------------------------------------------- */
 
 static void write_and_flush_five(void *opaque)
 {
@@ -218,8 +216,7 @@ static void a_chunk_of_another_opening_does_not_count(void **state)
     tear_down(&scene);
 }
 
-/* ---- append windows ---------------------------------------------------------------------------
- */
+/* ---- append windows -------------------------------------------------------------------------- */
 
 /* The only file in the directory. */
 static struct test_path windows_file(const struct scene *scene)

@@ -48,8 +48,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- helpers ----------------------------------------------------------------------------------
- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static struct briq_device *create(const struct test_scratch *f)
 {
@@ -95,8 +94,7 @@ static void assert_zeros(struct briq_device *dev, size_t len, uint64_t off)
     free(zeros);
 }
 
-/* ---- reading and writing ----------------------------------------------------------------------
- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 static void any_offset_and_length_when_buffered(void **state)
 {
@@ -184,8 +182,7 @@ static void a_read_only_device_is_not_written(void **state)
     briq_device_close(dev);
 }
 
-/* ---- space ------------------------------------------------------------------------------------
- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
 static void reserve_grows_and_keeps_content(void **state)
 {
@@ -268,8 +265,7 @@ static void reserve_fills_holes_where_there_is_no_fallocate(void **state)
     assert_int_equal(test_in_child(reserve_without_fallocate_direct, f), 0);
 }
 
-/* ---- failures of the system -------------------------------------------------------------------
- */
+/* ---- failures of the system ------------------------------------------------------------------ */
 
 static void discard_is_unsupported(void *arg)
 {
@@ -367,8 +363,7 @@ static void a_short_write_is_continued(void **state)
     assert_int_equal(test_in_child(write_past_the_limit, *state), 0);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void a_new_file_is_private(void **state)
 {
@@ -538,8 +533,7 @@ static void direct_works_where_the_kernel_tells_no_alignment(void **state)
     assert_int_equal(test_in_child(alignment_is_unknown, f), 0);
 }
 
-/* ---- block devices ----------------------------------------------------------------------------
- */
+/* ---- block devices --------------------------------------------------------------------------- */
 
 static void use_block_device(struct test_scratch *f, const char *name, unsigned flags)
 {

@@ -124,8 +124,7 @@ int open(const char *path, int flags, ...)
     return fd;
 }
 
-/* ---- fixture ----------------------------------------------------------------------------------
- */
+/* ---- fixture --------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
 {
@@ -156,8 +155,7 @@ static void assert_content(struct test_scratch *f, struct briq_device *dev, size
     assert_memory_equal(f->in, f->out + off, len);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void short_transfers_are_continued(void **state)
 {

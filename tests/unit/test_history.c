@@ -84,8 +84,7 @@ static void nothing_comes_from_nowhere_or_the_future(void **state)
     assert_int_equal(JUDGE(read_of(2, 1, 2), write_of(2, 3, 4)), TEST_VERDICT_EARLY);
 }
 
-/* ---- beside a plain search --------------------------------------------------------------------
- */
+/* ---- beside a plain search ------------------------------------------------------------------- */
 
 /* Whether the events that are not in `placed` can follow, with `value` in the block. */
 static bool can_follow(const struct test_event *events, unsigned count, unsigned placed,

@@ -52,8 +52,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- those who hold it ------------------------------------------------------------------------
- */
+/* ---- those who hold it ----------------------------------------------------------------------- */
 
 static struct briq_device *open_or_die(const char *path, unsigned flags)
 {
@@ -109,8 +108,7 @@ static pid_t start_holder(struct test_child *child, struct fixture *f,
     return pid;
 }
 
-/* ---- what the others see ----------------------------------------------------------------------
- */
+/* ---- what the others see --------------------------------------------------------------------- */
 
 static void assert_busy(const struct fixture *f, unsigned flags, pid_t holder)
 {
@@ -139,8 +137,7 @@ static void assert_owner(const struct fixture *f, pid_t holder, const char *name
     assert_string_equal(got, name);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void a_writer_excludes_everybody_and_is_named(void **state)
 {

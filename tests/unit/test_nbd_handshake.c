@@ -18,8 +18,7 @@
 #include "server/nbd.h"
 #include "tests/lib/fixture.h"
 
-/* ---- a catalog of two exports ------------------------------------------------------------------
- */
+/* ---- a catalog of two exports ---------------------------------------------------------------- */
 
 static int held; /* find() without release() */
 
@@ -60,8 +59,7 @@ static void each(void *opaque, void (*emit)(void *, const struct briq_nbd_export
 
 static const struct briq_nbd_catalog catalog = {.find = find, .release = release, .each = each};
 
-/* ---- a client ----------------------------------------------------------------------------------
- */
+/* ---- a client -------------------------------------------------------------------------------- */
 
 #define OPTION_MAX 70000u
 
@@ -151,8 +149,7 @@ static const uint8_t go_disk[] = {0, 0, 0, 4, 'd', 'i', 's', 'k', 0, 0};
 static const uint8_t context_disk[] = "\0\0\0\4disk\0\0\0\1\0\0\0\17base:allocation";
 #define CONTEXT_DISK_BYTES (sizeof context_disk - 1)
 
-/* ---- tests -------------------------------------------------------------------------------------
- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void unknown_client_flags_end_the_connection(void **state)
 {

@@ -183,8 +183,7 @@ static void a_list_of_contexts_is_taken_as_it_is(void **state)
     }
 }
 
-/* ---- replies -----------------------------------------------------------------------------------
- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 static const struct briq_nbd_request request = {.cookie = 0x0102030405060708, .off = 0x1000};
 

@@ -184,8 +184,7 @@ static void forge_superblock(struct fixture *f, const struct briq_superblock *sb
     forge(f, page, sizeof page, briq_superblock_offset(slot));
 }
 
-/* ---- what the store does is legal ---------------------------------------------------------------
- */
+/* ---- what the store does is legal ------------------------------------------------------------ */
 
 static void a_whole_life_is_legal(void **state)
 {
@@ -223,8 +222,7 @@ static void what_a_legal_superblock_looks_like(void **state)
     assert_string_equal(f->lines, "");
 }
 
-/* ---- writes to segments ------------------------------------------------------------------------
- */
+/* ---- writes to segments ---------------------------------------------------------------------- */
 
 static void a_page_overwritten_in_place(void **state)
 {

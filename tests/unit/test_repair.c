@@ -130,8 +130,7 @@ static void flip(struct test_ward *f, uint64_t at)
     test_image_flip(&f->patient.image, at, (uint8_t)(1u << at % 8));
 }
 
-/* ---- one kind of damage at a time --------------------------------------------------------------
- */
+/* ---- one kind of damage at a time ------------------------------------------------------------ */
 
 static void a_sound_volume_is_left_alone(void **state)
 {
@@ -299,8 +298,7 @@ static void a_bad_segment_comes_back_to_use(void **state)
     test_volume_close(store);
 }
 
-/* ---- journals ---------------------------------------------------------------------------------
- */
+/* ---- journals -------------------------------------------------------------------------------- */
 
 static void an_open_journal_is_replayed_and_closed(void **state)
 {
@@ -359,8 +357,7 @@ static void losses_of_the_medium_are_given_up_and_told(void **state)
     expect_life_goes_on(f);
 }
 
-/* ---- random damage ----------------------------------------------------------------------------
- */
+/* ---- random damage --------------------------------------------------------------------------- */
 
 /* Anywhere where something is; half of the time where it hurts most. */
 static uint64_t random_place(struct test_ward *f)
@@ -450,8 +447,7 @@ static void what_could_be_read_before_can_be_read_after(void **state)
     assert_true(RANDOM_ROUNDS < 30 || mended > RANDOM_ROUNDS / 4);
 }
 
-/* ---- power cuts during a repair ----------------------------------------------------------------
- */
+/* ---- power cuts during a repair -------------------------------------------------------------- */
 
 static void cut_during_a_repair(struct test_ward *f, struct test_disk *disk, uint64_t requests)
 {

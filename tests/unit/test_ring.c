@@ -68,8 +68,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- sending -----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 struct sending {
     struct briq_ring_send send;
@@ -210,8 +209,7 @@ static void a_peer_that_goes_ends_a_send_that_waits_for_it(void **state)
     free(data);
 }
 
-/* ---- receiving ---------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 struct receiving {
     struct briq_ring_recv recv;
@@ -311,8 +309,7 @@ static void the_end_of_the_stream_is_told_once(void **state)
     assert_false(briq_recv_busy(&receiving.recv));
 }
 
-/* ---- tasks and timers --------------------------------------------------------------------------
- */
+/* ---- tasks and timers ------------------------------------------------------------------------ */
 
 #define POSTS 20000u
 
@@ -389,8 +386,7 @@ static void timers_fire_in_the_order_of_their_times(void **state)
     assert_string_equal(log, "bac");
 }
 
-/* ---- a full queue ------------------------------------------------------------------------------
- */
+/* ---- a full queue ---------------------------------------------------------------------------- */
 
 #define READS 5000u
 

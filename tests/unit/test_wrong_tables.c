@@ -92,8 +92,7 @@ static uint32_t data_block(const struct fixture *f)
     return block;
 }
 
-/* ---- superblock --------------------------------------------------------------------------------
- */
+/* ---- superblock ------------------------------------------------------------------------------ */
 
 static void begin_at_once(struct briq_superblock *sb)
 {
@@ -147,8 +146,7 @@ static void a_stream_that_names_another_use_of_its_segment_is_not_believed(void 
     expect_harmless(fixture_of(state), name_another_use);
 }
 
-/* ---- map and segment table ---------------------------------------------------------------------
- */
+/* ---- map and segment table ------------------------------------------------------------------- */
 
 /* Overwriting every block that has data ends in an error at some point, and then nothing can be
  * written any more. */

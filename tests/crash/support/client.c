@@ -15,8 +15,7 @@ static void give_up(const char *what)
     exit(1);
 }
 
-/* ---- connecting and reading --------------------------------------------------------------------
- */
+/* ---- connecting and reading ------------------------------------------------------------------ */
 
 bool client_connect(struct client *client, const char *socket)
 {
@@ -53,8 +52,7 @@ bool client_look(struct client *client)
     return well;
 }
 
-/* ---- sending -----------------------------------------------------------------------------------
- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static int take_answer(void *opaque, int *error)
 {
@@ -166,8 +164,7 @@ static bool fill_up(struct client *client)
     return true;
 }
 
-/* ---- waiting -----------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool is_over(struct nbd_handle *handle)
 {

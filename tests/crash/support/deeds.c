@@ -110,8 +110,7 @@ bool deeds_look(struct deeds *deeds, uint32_t first, uint32_t count, const uint8
     return true;
 }
 
-/* ---- who touched what --------------------------------------------------------------------------
- */
+/* ---- who touched what ------------------------------------------------------------------------ */
 
 static void add_touch(struct history *h, uint32_t sector, uint32_t deed)
 {
@@ -169,8 +168,7 @@ static bool weigh(const struct deeds *deeds, const struct history *h, uint32_t s
     return any;
 }
 
-/* ---- judging -----------------------------------------------------------------------------------
- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 enum fate { UNKNOWN, THERE, MISSING, TORN };
 

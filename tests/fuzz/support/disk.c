@@ -110,8 +110,7 @@ void fuzz_disk_reset(struct fuzz_disk *disk)
     copy_changes(disk, disk->now, disk->kept);
 }
 
-/* ---- the device --------------------------------------------------------------------------------
- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 static bool is_inside(const struct fuzz_disk *disk, uint64_t off, uint64_t len)
 {

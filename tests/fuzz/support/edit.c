@@ -64,8 +64,7 @@ static uint64_t page_bytes_at(const struct fuzz_page *page)
     return page->at + BRIQ_EXTENT_HEADER_BYTES;
 }
 
-/* ---- where an edit goes ------------------------------------------------------------------------
- */
+/* ---- where an edit goes ---------------------------------------------------------------------- */
 
 static uint32_t map_word_at(const struct edit *e, uint32_t which)
 {
@@ -113,8 +112,7 @@ static struct place place_of(const struct fuzz_volume *v, const struct edit *e, 
     return (struct place){begin + off % (FUZZ_DISK_BYTES - begin), BRIQ_GRANULE_BYTES, 0};
 }
 
-/* ---- applying ----------------------------------------------------------------------------------
- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 static uint64_t read_field(const struct fuzz_volume *v, uint64_t at, uint32_t width)
 {
@@ -185,8 +183,7 @@ static void apply(struct fuzz_volume *v, const struct edit *e, struct seals *sea
         note_seal(e, &p, seals, v);
 }
 
-/* ---- sealing -----------------------------------------------------------------------------------
- */
+/* ---- sealing --------------------------------------------------------------------------------- */
 
 /* The check that fits the extent at `at` as its header describes it; 0 when that cannot be. */
 static uint32_t check_of(const struct fuzz_volume *v, uint64_t at, uint64_t tag, uint64_t use)

@@ -26,8 +26,7 @@ static void need(bool well, const char *what)
     }
 }
 
-/* ---- making it ---------------------------------------------------------------------------------
- */
+/* ---- making it ------------------------------------------------------------------------------- */
 
 /* An empty volume is two superblocks. Not by briq_store_create(), which draws a uuid. */
 static void create(struct fuzz_disk *disk)
@@ -149,8 +148,7 @@ static void set_boot(struct fuzz_disk *disk, bool ours)
     fuzz_disk_keep(disk);
 }
 
-/* ---- where everything is -----------------------------------------------------------------------
- */
+/* ---- where everything is --------------------------------------------------------------------- */
 
 static void note_records(struct fuzz_volume *v, uint32_t chunk)
 {
@@ -251,8 +249,7 @@ struct fuzz_volume *fuzz_volume_make_windows(const char *windows_dir, struct bri
     return look_at(left);
 }
 
-/* ---- opening it --------------------------------------------------------------------------------
- */
+/* ---- opening it ------------------------------------------------------------------------------ */
 
 struct briq_open_options fuzz_volume_options(struct fuzz_disk *disk, bool read_only,
                                              const char *windows_dir)
