@@ -28,7 +28,7 @@
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
-#   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
+#   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR DATADIR
 #
 # Sources are found by wildcard, a directory at a time: a new file needs no line here.
 
@@ -47,6 +47,8 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# briq-vm finds its parts by where it lies itself: beside BINDIR.
+DATADIR ?= $(PREFIX)/share/briq
 PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
 
 ifeq ($(origin CC),default)
@@ -102,7 +104,9 @@ BRIQ := $(if $(CLI_SRC),$(B)/briq)
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
 PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
 PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
-MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
+BRIQ_VM_SRC := $(sort $(wildcard qemu/briqvm/*.py))
+MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1) \
+	$(if $(BRIQ_VM_SRC),$(B)/man/briq-vm.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
@@ -120,7 +124,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
+all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(B)/bin/briq-vm $(if $(SAN),$(B)/nbdkit-preload.so) man
 
 tests: all $(TEST_PROGRAMS)
 
@@ -189,6 +193,10 @@ $(B)/bin/nbdkit: scripts/nbdkit-in-tree
 	@mkdir -p $(@D)
 	@ln -sf $(CURDIR)/$< $@
 
+$(B)/bin/briq-vm: qemu/briq-vm
+	@mkdir -p $(@D)
+	@ln -sf $(CURDIR)/$< $@
+
 $(B)/nbdkit-preload.so: tests/lib/preload/nbdkit_preload.c $(B)/flags
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
@@ -204,6 +212,12 @@ $(B)/man/briq.1: $(BRIQ)
 	$(call say,MAN,$@)
 	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
 	$(Q)./run briq help --man >$@
+
+# So does this one.
+$(B)/man/briq-vm.1: qemu/briq-vm $(BRIQ_VM_SRC) $(BRIQ)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
+	$(Q)./run qemu/briq-vm help --man >$@
 
 $(B)/man/nbdkit-briq-plugin.1: $(PLUGIN_POD)
 	$(call say,MAN,$@)
@@ -289,12 +303,19 @@ install: all
 	install -D -m 644 $(B)/man/briq.1 $(DESTDIR)$(MANDIR)/man1/briq.1
 	install -D -m 644 $(B)/man/nbdkit-briq-plugin.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
 	install -D -m 644 cli/briq.bash $(DESTDIR)$(COMPLETIONDIR)/briq
+	install -D -m 755 qemu/briq-vm $(DESTDIR)$(BINDIR)/briq-vm
+	install -D -m 644 -t $(DESTDIR)$(DATADIR)/briqvm $(BRIQ_VM_SRC)
+	install -D -m 644 $(B)/man/briq-vm.1 $(DESTDIR)$(MANDIR)/man1/briq-vm.1
+	ln -sf briq $(DESTDIR)$(COMPLETIONDIR)/briq-vm
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/briq
 	rm -f $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
 	rm -f $(DESTDIR)$(MANDIR)/man1/briq.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq
+	rm -f $(DESTDIR)$(BINDIR)/briq-vm $(DESTDIR)$(MANDIR)/man1/briq-vm.1
+	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq-vm
+	rm -rf $(DESTDIR)$(DATADIR)/briqvm
 
 clean:
 	rm -rf build
