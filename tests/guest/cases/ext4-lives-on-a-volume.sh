@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+# shellcheck source=tests/guest/lib/tree.sh
 source "$BRIQ_SOURCE/tests/guest/lib/tree.sh"
 use_disks
 

@@ -25,8 +25,11 @@
 #   cut_power_after N           has the host cut the power once it was told N more words; 0 is now
 source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 
+# shellcheck disable=SC2034 # for the cases
 boot=${GUEST_BOOT:-1}
+# shellcheck disable=SC2034
 last=${GUEST_LAST:--}
+# shellcheck disable=SC2034
 tools=$BRIQ_BUILD/tests/guest/tools
 device=
 echo "seed $seed, boot $boot, Linux $(uname -r)"
@@ -34,9 +37,20 @@ echo "seed $seed, boot $boot, Linux $(uname -r)"
 requires_driver() {
     local module
     for module in "$@"; do
-        modprobe "$module" 2>/dev/null || [ -d "/sys/module/${module//-/_}" ] ||
+        modprobe "$module" 2>/dev/null || has_driver "$module" ||
             skip "needs: the kernel's driver $module"
     done
+}
+
+# What a kernel has built in can only be told by what it shows.
+has_driver() {
+    case $1 in
+    dm-mod) [ -e /dev/mapper/control ] ;;
+    dm-*) dmsetup targets | grep -q "^${1#dm-} " ;;
+    nbd) [ -e /sys/block/nbd0 ] ;;
+    ublk_drv) [ -e /dev/ublk-control ] ;;
+    *) grep -qw "$1" /proc/filesystems || [ -d "/sys/module/${1//-/_}" ] ;;
+    esac
 }
 
 in_guest() {
@@ -83,6 +97,7 @@ attach_volume() {
     case $BRIQ_FRONTEND in
     nbdkit)
         requires_driver nbd
+        requires nbd-client -V
         serve_volume "$@"
         device=$(first_free_nbd)
         nbd-client -unix "$tmp/server.sock" "$device" -C 4 >"$tmp/nbd-client.log" 2>&1 ||
@@ -112,13 +127,13 @@ abandon_volume() {
 
 dm_create() {
     requires_driver dm-mod
-    dmsetup create "$1" --table "$2"
+    dmsetup create "$1" <<<"$2"
     cleanup dm_remove_if_there "$1"
 }
 
 dm_switch() {
     dmsetup suspend --noflush --nolockfs "$1"
-    dmsetup load "$1" --table "$2"
+    dmsetup load "$1" <<<"$2"
     dmsetup resume "$1"
 }
 

@@ -9,8 +9,10 @@ The guest has two disks besides what it carries in memory:
   spare  4 GiB, a sparse file
 
 QEMU translates instructions (TCG): no /dev/kvm is needed, and none is used, so that results do not
-depend on the machine. The processor has no cmpxchg16b, because QEMU 7.2 emulates it wrongly now and
-then, and the kernel's allocator panics at boot.
+depend on the machine. QEMU 7.2 emulates two things wrongly now and then, and the kernel panics:
+cmpxchg16b, which the processor therefore does not have, and code that one processor changes while
+another runs it (the kernel's jump labels), so there is one processor unless GUEST_CPUS says otherwise.
+A boot that dies of its own is tried again; that is said.
 """
 import os
 import signal
@@ -85,7 +87,7 @@ class Guest:
             listener.listen(1)
             self.spawn("qemu.log", [
                 "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16",
-                "-machine", "pc", "-smp", "2", "-m", "2G", "-nodefaults", "-no-user-config",
+                "-machine", "pc", "-smp", os.environ.get("GUEST_CPUS") or "1", "-m", "2G", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs,
                 "-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off",
                 "-serial", "file:" + self.console, "-device", "virtio-serial-pci",
