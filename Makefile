@@ -10,6 +10,8 @@
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
+#   check-qemu     tests/qemu: briq-vm and real guests, one machine at a time (minutes, no KVM needed)
+#   deps-qemu      deps-guest and a small Debian on a disk image (as root)
 #   deps-guest     installs what that needs and fetches its kernel, without installing it
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
@@ -121,6 +123,7 @@ TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(GUEST_TOOLS)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+QEMU_TESTS := $(sort $(wildcard tests/qemu/*.py))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
 CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
@@ -272,6 +275,16 @@ check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
+
+deps-qemu: deps-guest
+	@scripts/deps qemu
+	@$(GUEST_ENV) tests/qemu/fetch-debian
+# One at a time: each has a machine, which on a busy host needs a processor for itself.
+check-qemu: deps-qemu
+	@$(SUBMAKE) check-qemu-run
+check-qemu-run: all
+	@$(GUEST_ENV) $(RUN_TESTS) --jobs 1 $(QEMU_TESTS)
+.PHONY: deps-qemu check-qemu check-qemu-run
 
 # Which kernel the guest boots, see tests/guest/fetch-kernel.
 GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GUEST_CPUS,$(if $($(name)),$(name)='$($(name))'))

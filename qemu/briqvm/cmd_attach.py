@@ -10,7 +10,7 @@ from . import servers, volume as volumes
 from .context import answer, connected
 from .deadline import Deadline
 from .disk import Settings
-from .errors import BriqVmError, Refused
+from .errors import BriqVmError, Refused, TimedOut
 from .prepare import disk_name, prepare
 from .units import format_size
 
@@ -43,9 +43,8 @@ def run(args):
                 undo.callback(stop_server, where, disk.id, server)
             add(machine, disk, bus, undo)
             if not args.no_wait:
-                machine.wait_for_driver(disk.id, deadline)
-            where.create()
-            where.write_record(disk.id, disk.record(server))
+                wait_for_guest(machine, where, disk, server, deadline, undo)
+            remember(where, disk, server)
             undo.pop_all()
         size = machine.node_size(disk.id)
     answer(args, f"{disk.id}: {args.volume}, {format_size(size)}, serial {disk.serial}, at {bus}",
@@ -77,6 +76,25 @@ def add(machine, disk, bus, undo):
     undo.callback(quietly, execute, "blockdev-del", {"node-name": disk.id})
     execute("device_add", disk.device(bus, machine.cpus()))
     undo.callback(quietly, machine.unplug, disk.id, Deadline(UNDO_SECONDS))
+
+
+def remember(where, disk, server):
+    where.create()
+    where.write_record(disk.id, disk.record(server))
+
+
+def wait_for_guest(machine, where, disk, server, deadline, undo):
+    """A guest that did not take the disk is asked for it back. If it does not answer that either,
+    the disk stays, whole: without its node or its server it would be an error waiting to happen."""
+    try:
+        machine.wait_for_driver(disk.id, deadline)
+    except TimedOut as error:
+        if machine.unplug(disk.id, Deadline(UNDO_SECONDS)):
+            raise
+        remember(where, disk, server)
+        undo.pop_all()
+        raise TimedOut(f"{error} The disk stays attached as {disk.id}: only a guest that runs can "
+                       "give it back.") from error
 
 
 def stop_server(where, disk_id, server):

@@ -3,9 +3,10 @@
 
 It can be repeated: what is gone already is not missed, and what an earlier try left is cleaned up.
 """
+import contextlib
 import os
 
-from . import servers, volume as volumes
+from . import servers, stand_in, volume as volumes
 from .context import answer, connected
 from .errors import Refused, TimedOut, UsageError
 from .volume import ID_PREFIX
@@ -18,10 +19,11 @@ def run(args):
         present = machine.has_device(disk_id)
         leftovers = machine.has_node(disk_id) or disk_id in machine.iothreads()
         if present:
-            unplug(machine, disk_id, deadline, args.force)
+            with stand_in_for(machine, disk_id, record) if args.force else contextlib.nullcontext():
+                unplug(machine, disk_id, deadline)
         remove_parts(machine, disk_id, record, deadline)
         if record:
-            stop_server(where, disk_id, record, deadline, args.keep_server)
+            stop_server(where, disk_id, record, deadline)
     did = "detached" if present else "cleaned up" if leftovers or record else "was not attached"
     answer(args, f"{disk_id}: {did}", {"id": disk_id, "result": did})
     return 0
@@ -53,16 +55,21 @@ def by_volume(machine, word):
     return ID_PREFIX + volumes.short_name(volume.name)
 
 
-def unplug(machine, disk_id, deadline, force):
+def unplug(machine, disk_id, deadline):
     status = machine.status()
     if status != "running":
         raise Refused(f"the machine is {status}: its guest cannot give the disk back; resume it "
                       "first" + (", with its server running again" if status == "io-error" else ""))
-    if force and machine.has_node(disk_id):
-        machine.cut_connection(disk_id)
     if not machine.unplug(disk_id, deadline):
         raise TimedOut(f"the guest did not give {disk_id} back within {deadline.seconds:.3g} s; it "
-                       "was asked to, and may still; --force makes what waits for the server fail")
+                       "was asked to, and may still; if its server is gone for good, use --force")
+
+
+def stand_in_for(machine, disk_id, record):
+    """What takes the place of a server that does not answer, while the disk is taken away."""
+    if not record.get("socket") or endpoint_of(record).reachable():
+        return contextlib.nullcontext()
+    return stand_in.serving(record["socket"], machine.node_size(disk_id))
 
 
 def remove_parts(machine, disk_id, record, deadline):
@@ -85,10 +92,10 @@ def server_of(record):
     return servers.Server(**record["server"]) if record.get("server") else None
 
 
-def stop_server(where, disk_id, record, deadline, keep):
+def stop_server(where, disk_id, record, deadline):
     """Ends what attach or launch started, and forgets the disk."""
     server = server_of(record)
-    if server and not keep:
+    if server:
         server.stop(deadline)
         servers.forget(where, disk_id)
     where.remove_record(disk_id)

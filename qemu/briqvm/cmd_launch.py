@@ -4,6 +4,7 @@
 launch stays for as long as the machine runs, in the background with --daemon: it is what stops the
 servers when the machine has ended, also those of disks that were attached later.
 """
+import contextlib
 import json
 import os
 import shlex
@@ -24,6 +25,7 @@ from .rundir import VmDir
 from .volume import FILE, MEMORY, RAW
 
 STOP_SECONDS = 60
+KILL_SECONDS = 10
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -115,14 +117,32 @@ def supervise_child(where, command):
         qemu = subprocess.Popen(command)
     except OSError as error:
         raise Refused(f"{command[0]} cannot be started: {error.strerror}") from error
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: qemu.terminate())
+    end_on_signal(qemu.pid)
     status = qemu.wait()
     if status != 0:
         how = f"signal {-status}" if status < 0 else f"exit {status}"
         raise Refused(f"QEMU ended with {how}; what it said stands above")
     clean_up(where)
     return 0
+
+
+def end_on_signal(pid):
+    """From now on a signal to us ends QEMU. If a disk's server is gone QEMU would wait for it, so
+    that it is killed when it does not end soon: to its guest, both are the pulling of the plug."""
+    qemu = os.pidfd_open(pid)
+
+    def end(*_):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(qemu, signal.SIGTERM)
+            signal.alarm(KILL_SECONDS)
+
+    def kill(*_):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(qemu, signal.SIGKILL)
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+    signal.signal(signal.SIGALRM, kill)
 
 
 def in_background(where, command):
@@ -146,10 +166,8 @@ def supervise_process(where, pid):
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(null, stream)
-    descriptor = os.pidfd_open(pid)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: signal.pidfd_send_signal(descriptor, signal.SIGTERM))
-    process.wait(descriptor)
+    end_on_signal(pid)
+    process.wait(os.pidfd_open(pid))
     clean_up(where)
 
 

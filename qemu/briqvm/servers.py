@@ -14,7 +14,7 @@ import subprocess
 
 from . import nbd_probe, process
 from .deadline import Deadline
-from .errors import Refused, TimedOut, UsageError
+from .errors import Refused, TimedOut
 from .volume import FILE, NBD
 
 KILL_SECONDS = 10
@@ -128,17 +128,34 @@ class Nbdkit:
                 volume.path, f"export={export}"]
 
 
-KINDS = {server.kind: server for server in (Nbdkit,)}
+class BriqServe:
+    """The server of the program briq itself."""
+
+    kind = "serve"
+
+    @staticmethod
+    def command(volume, export, socket, pid_file, read_only):
+        """As above."""
+        return ["briq", "serve", *(["--read-only"] if read_only else []), "--daemon", "--pid-file",
+                pid_file, "--nbd", f"unix:{socket}", f"{export}={volume.path}"]
+
+
+KINDS = {server.kind: server for server in (Nbdkit, BriqServe)}
+AUTO = "auto"
 
 
 def kind_of(name):
-    """The class of a server by the name that --server takes."""
-    if name not in KINDS:
-        raise UsageError(f"--server {name}: there are {', '.join(KINDS)}")
-    return KINDS[name]
+    """The class of a server by the name that --server takes; auto is briq's own where it has one."""
+    if name != AUTO:
+        return KINDS[name]
+    try:
+        briq("serve", "--help")
+    except Refused:
+        return Nbdkit
+    return BriqServe
 
 
-def start(volume, export, vm_dir, disk_id, kind=Nbdkit, read_only=False):
+def start(volume, export, vm_dir, disk_id, kind, read_only=False):
     """Serves `volume` at a socket in vm_dir; returns (Endpoint, Server). It serves when this returns.
 
     Raises Refused with what the server said.

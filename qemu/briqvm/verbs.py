@@ -5,7 +5,7 @@ import typing
 
 from . import cmd_attach, cmd_detach, cmd_doctor, cmd_launch, cmd_list, cmd_resize
 from .disk import RECONNECT_SECONDS
-from .servers import KINDS
+from .servers import AUTO, KINDS
 
 FLAG, TEXT, NUMBER, MANY = "flag", "text", "number", "many"
 
@@ -88,8 +88,8 @@ TUNING = (
     Option("untuned", "QEMU's defaults instead of an iothread, a queue for each processor, discard, "
            "4096-byte blocks and reconnecting. For comparison."),
     Option("read-only", "The guest cannot write."),
-    Option("server", "What to serve a volume with that nobody serves: " + " or ".join(KINDS) +
-           " (default: nbdkit).", TEXT, "NAME", "nbdkit", tuple(KINDS)),
+    Option("server", "What to serve a volume with that nobody serves: nbdkit, serve (`briq serve`), or "
+           "auto: serve where briq has it (the default).", TEXT, "NAME", AUTO, (AUTO, *KINDS)),
 )
 
 LAUNCH = Verb(
@@ -146,9 +146,9 @@ DETACH = Verb(
      "and the server that was started for it. DISK is a volume or what list shows as its ID. A disk "
      "that is not there is no error, and what an interrupted detach left is cleaned up.",),
     (Operand("DISK", "disk"),),
-    (Option("force", "First cut the connection to the server: what the guest waits for fails. For a "
-            "disk whose server is gone for good."),
-     Option("keep-server", "Leave the server running."), *MACHINE),
+    (Option("force", "If the server does not answer, take its place and fail what the guest waits for. "
+            "For a disk whose server is gone for good: what was not written is lost."),
+     *MACHINE),
     (("briq-vm detach data.briq", "By volume."), ("briq-vm detach briq-data", "By ID.")),
     cmd_detach.run)
 
@@ -163,10 +163,12 @@ RESIZE = Verb(
     ("Makes the volume of DISK larger, up to SIZE, or with +SIZE by that, and lets the guest know. "
      "Without SIZE the guest is told the size that the server has. QEMU learns of a new size only "
      "when it connects anew, so the disk must have been attached with reconnecting.",
-     "nbdkit cannot grow a volume that it has open. The server that briq-vm started is therefore "
-     "stopped, the volume grown, and the server started again; the guest's requests wait for that "
-     "time. A server that somebody else started must be restarted by them, with the larger volume, "
-     "before resize without SIZE."),
+     "A server has to open the volume again to see its new size. The one that briq-vm started is "
+     "therefore killed, the volume grown, and another server started at the same place: what the "
+     "guest had been told is written is not lost by that, and what it waits for is repeated. A server "
+     "that somebody else started must be restarted by them, with the larger volume, before resize "
+     "without SIZE. (nbdkit not by SIGTERM: it then answers requests with errors until its clients "
+     "have gone.)"),
     (Operand("DISK", "disk"), Operand("[SIZE]", "size")),
     MACHINE,
     (("briq-vm resize data.briq +10G", "Ten GiB more."),
