@@ -112,16 +112,17 @@ class ForeignMachine(unittest.TestCase):
         listed = json.loads(self.briq_vm("list").stdout)["disks"]
         self.assertEqual([disk["id"] for disk in listed], ["briq-data"])
         self.briq_vm("detach", path, "--timeout", "1", code=4)
-        server = json.load(open(self.record(), encoding="utf-8"))["server"]["pid"]
+        server = self.server_pid()
         self.qemu.kill()
         self.qemu.wait()
         self.assertIn("is it running?", self.briq_vm("list", code=3).stderr)
         os.kill(server, 15)
         subprocess.run(["tail", f"--pid={server}", "-f", "/dev/null"], check=True, timeout=60)
 
-    def record(self):
+    def server_pid(self):
         folder = os.path.join(self.scene.run_dir, os.listdir(self.scene.run_dir)[0])
-        return os.path.join(folder, "briq-data.json")
+        with open(os.path.join(folder, "briq-data.json"), encoding="utf-8") as file:
+            return json.load(file)["server"]["pid"]
 
 
 class NoMonitor(unittest.TestCase):
