@@ -29,6 +29,9 @@ from briqvm.deadline import Deadline  # noqa: E402 (the path comes first)
 from briqvm.machine import PERIPHERALS, Machine  # noqa: E402
 from briqvm.qmp import Monitor  # noqa: E402
 
+# The server under test, as in tests/lib/frontend.sh: nbdkit unless said otherwise.
+SERVER = ("--server", os.environ.get("BRIQ_FRONTEND", "nbdkit"))
+
 BOOT_SECONDS = 120  # software emulation, on a machine that may be busy
 COMMAND_SECONDS = 60
 VERB_SECONDS = 120
@@ -128,7 +131,7 @@ class Vm:
         self.log = open(scene.path("launch.log"), "ab")
         self.process = subprocess.Popen(
             [BRIQ_VM, "launch", *volumes, "--run-dir", scene.run_dir, "--vm", "vm", "--accel", "tcg",
-             "--memory", "192M", *options, "--", "-nic", "none", *qemu],
+             *SERVER, "--memory", "192M", *options, "--", "-nic", "none", *qemu],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, bufsize=0)
         try:
             if boot and ready:
@@ -236,7 +239,8 @@ class Vm:
     # ---- verbs -----------------------------------------------------------------------------------
 
     def words(self, verb, *arguments):
-        return (BRIQ_VM, verb, *arguments, "--run-dir", self.scene.run_dir, "--vm", "vm")
+        server = SERVER if verb == "attach" else ()
+        return (BRIQ_VM, verb, *arguments, *server, "--run-dir", self.scene.run_dir, "--vm", "vm")
 
     def briq_vm(self, verb, *arguments, code=0):
         """Runs a verb that must exit with `code`; returns what it said with --json."""
