@@ -18,6 +18,7 @@
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
 #   cov            runs the tests and prints the line coverage of common/ by file
+#   bench-qemu     fio inside a guest on a raw file and on volumes, tuned and not (minutes)
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -295,6 +296,11 @@ check-guest-run: all $(GUEST_TOOLS)
 	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
 		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 		$(if $(filter host,$(GUEST)),--host)
+
+bench-qemu: deps-qemu
+	@$(SUBMAKE) all
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) ./run qemu/bench --json $(B)/bench-qemu.json
+.PHONY: bench-qemu
 
 bench-store: all
 	@./run briq bench store

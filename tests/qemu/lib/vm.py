@@ -117,7 +117,7 @@ class Vm:
     """A running machine. It ends with the `with` statement, however that is left."""
 
     def __init__(self, scene, *volumes, options=(), qemu=(), boot=True, ready=True,
-                 cmdline=""):
+                 cmdline="", programs=()):
         self.scene = scene
         self.buffer = b""
         self.qmp_path = os.path.join(scene.run_dir, "vm", "qmp.sock")
@@ -125,7 +125,7 @@ class Vm:
         if boot:
             initramfs = scene.path("initramfs")
             if not os.path.exists(initramfs):
-                run(os.path.join(ROOT, "tests/qemu/make-initramfs"), directory, initramfs)
+                run(os.path.join(ROOT, "tests/qemu/make-initramfs"), directory, initramfs, *programs)
             qemu = ("-kernel", os.path.join(directory, "vmlinuz"), "-initrd", initramfs, "-append",
                     f"console=ttyS0 quiet loglevel=1 panic=-1 rdinit=/init {cmdline}", *qemu)
         self.log = open(scene.path("launch.log"), "ab")
@@ -230,6 +230,11 @@ class Vm:
         with self.monitor() as monitor:
             if not Machine(monitor).unplug(disk_id, Deadline(60)):
                 raise Failed(f"the guest did not give {disk_id} back")
+
+    def wait_for_disk(self, disk_id):
+        """Until the guest's driver has taken a disk that was attached without briq-vm."""
+        with self.monitor() as monitor:
+            Machine(monitor).wait_for_driver(disk_id, Deadline(60))
 
     def server_pid(self, disk_id):
         """Of the server that was started for a disk."""
