@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """cmd_doctor.py - "briq-vm doctor": what a running machine could do better, and how.
 
-Most is asked of QEMU. Whether a node passes discards on and reconnects is not to be had from it: that
-is known from our own records, or read from QEMU's command line, or said to be unknown.
+Most is asked of QEMU. Whether a node passes discards on and reconnects is not to be had from it:
+that is known from our own records, or read from QEMU's command line, or said to be unknown.
 """
 import json
 
@@ -89,8 +89,8 @@ def examine_device(disk, name, cpus):
 def examine_node(disk, name, facts):
     found = []
     if facts is None:
-        return [finding(name, "it was attached over the monitor by another program, and QEMU does not "
-                        "tell whether it passes discards on", "make sure of discard=unmap")]
+        return [finding(name, "it was attached over the monitor by another program, and QEMU does "
+                        "not tell whether it passes discards on", "make sure of discard=unmap")]
     if facts["discard"] != "unmap" and not disk.read_only:
         found.append(finding(name, "what the guest discards is ignored, and takes space for ever",
                              "discard=unmap"))

@@ -46,8 +46,8 @@ def run(args):
 
 
 def small(volume):
-    """A cloud-init seed or a firmware volume is read once: threads and queues would be waste. A file
-    that is no volume of ours is not written to."""
+    """A cloud-init seed or a firmware volume is read once: threads and queues would be waste. A
+    file that is no volume of ours is not written to."""
     return volume, Settings(tuned=False, read_only=volume.kind == RAW)
 
 

@@ -45,7 +45,8 @@ def record_of(machine, disk_id):
         if disk.node == disk_id and disk.endpoint():
             socket, export = disk.endpoint()
             return {"socket": socket, "export": export}
-    raise Refused(f"{disk_id}: is not on an NBD server; grow its device, then use QEMU's block_resize")
+    raise Refused(f"{disk_id}: is not on an NBD server; grow its device, then use QEMU's "
+                  "block_resize")
 
 
 def wanted_size(text, old):

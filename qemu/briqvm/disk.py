@@ -84,7 +84,8 @@ class Disk:
 
     def device(self, bus, cpus):
         """The device, as device_add takes it; on the command line it is key=value."""
-        device = {"driver": "virtio-blk-pci", "id": self.id, "drive": self.id, "serial": self.serial}
+        device = {"driver": "virtio-blk-pci", "id": self.id, "drive": self.id,
+                  "serial": self.serial}
         if bus:
             device["bus"] = bus
         if self.settings.tuned:

@@ -98,7 +98,8 @@ def main(words):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"{name}: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        what = error.filename or "the system"
+        print(f"{name}: {what}: {error.strerror or error}", file=sys.stderr)
         return BriqVmError.exit_code
     except KeyboardInterrupt:
         return 130

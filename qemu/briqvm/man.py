@@ -54,7 +54,7 @@ def page(version):
     for code, text in EXITS:
         lines += [".TP", str(code), escape(text)]
     lines += [".SH FILES", ".TP", "\\fI/run/briq\\-vm\\fR, \\fI$XDG_RUNTIME_DIR/briq\\-vm\\fR",
-              "A directory for each machine, with its monitor, the sockets of the servers that were "
-              "started for it, and notes about its disks. It goes away with the machine.",
+              "A directory for each machine, with its monitor, the sockets of the servers that "
+              "were started for it, and notes about its disks. It goes away with the machine.",
               ".SH SEE ALSO", "briq(1), nbdkit\\-briq\\-plugin(1), qemu\\-system\\-x86_64(1)"]
     return "\n".join(lines)

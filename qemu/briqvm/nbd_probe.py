@@ -37,7 +37,8 @@ class _Session:
             if greeting[:8] != b"NBDMAGIC" or greeting[8:16] != b"IHAVEOPT":
                 raise ProbeError("what listens there is not an NBD server")
             flags = struct.unpack(">H", greeting[16:])[0]
-            self._socket.sendall(struct.pack(">I", flags & (FLAGS_FIXED_NEWSTYLE | FLAGS_NO_ZEROES)))
+            flags &= FLAGS_FIXED_NEWSTYLE | FLAGS_NO_ZEROES
+            self._socket.sendall(struct.pack(">I", flags))
         except BaseException:
             self._socket.close()
             raise

@@ -48,7 +48,7 @@ def wait(descriptor, deadline=None):
 
 
 def listening_sockets(pid):
-    """The paths of the Unix sockets that the process listens on; none when it may not be looked at."""
+    """The paths of the Unix sockets that the process listens on; none when it may not be seen."""
     try:
         inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as file:

@@ -2,8 +2,8 @@
 """qmp.py - a client of QEMU's monitor protocol: commands, events, and an end to every wait.
 
 A monitor socket serves one client at a time, so that whoever is connected has the machine for
-itself: the steps of an attach cannot mix with those of another. A second client connects, but is not
-greeted before the first has gone.
+itself: the steps of an attach cannot mix with those of another. A second client connects, but is
+not greeted before the first has gone.
 
 Events that arrive while a command is waited for are kept, in order, until wait_event() or
 drop_events() takes them.

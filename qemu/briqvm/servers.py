@@ -33,7 +33,8 @@ class Endpoint:
         try:
             return nbd_probe.export_size(self.socket, self.export)
         except nbd_probe.ProbeError as error:
-            raise Refused(f"{self.socket}: {error}; is the server of the volume running?") from error
+            raise Refused(f"{self.socket}: {error}; is the server of the volume "
+                          "running?") from error
 
     def reachable(self):
         try:
@@ -111,7 +112,8 @@ def find(volume):
         return served[0]
     what = (f"process {pid} serves {len(served)} exports" if served else
             f"process {pid} has it open and serves no export at a Unix socket that can be seen")
-    raise Refused(f"{volume.word}: {what}; name the one that is meant: nbd:unix:SOCKET:exportname=NAME")
+    raise Refused(f"{volume.word}: {what}; name the one that is meant: "
+                  "nbd:unix:SOCKET:exportname=NAME")
 
 
 # ---- started -------------------------------------------------------------------------------------
@@ -136,8 +138,8 @@ class BriqServe:
     @staticmethod
     def command(volume, export, socket, pid_file, read_only):
         """As above."""
-        return ["briq", "serve", *(["--read-only"] if read_only else []), "--daemon", "--pid-file",
-                pid_file, "--nbd", f"unix:{socket}", f"{export}={volume.path}"]
+        return ["briq", "serve", *(["--read-only"] if read_only else []), "--daemon",
+                "--pid-file", pid_file, "--nbd", f"unix:{socket}", f"{export}={volume.path}"]
 
 
 KINDS = {server.kind: server for server in (Nbdkit, BriqServe)}
@@ -145,7 +147,7 @@ AUTO = "auto"
 
 
 def kind_of(name):
-    """The class of a server by the name that --server takes; auto is briq's own where it has one."""
+    """The class of a server by the name that --server takes; auto is briq's own if it has one."""
     if name != AUTO:
         return KINDS[name]
     try:
@@ -156,7 +158,8 @@ def kind_of(name):
 
 
 def start(volume, export, vm_dir, disk_id, kind, read_only=False):
-    """Serves `volume` at a socket in vm_dir; returns (Endpoint, Server). It serves when this returns.
+    """Serves `volume` at a socket in vm_dir; returns (Endpoint, Server). It serves when this
+    returns.
 
     Raises Refused with what the server said.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """stand_in.py - an NBD server that fails every request, in the place of one that is gone for good.
 
-Requests that wait for a server to come back can be ended in no other way: a yank ends connections, and
-these have none. QEMU connects to the stand-in, repeats the requests, and passes the errors on.
+Requests that wait for a server to come back can be ended in no other way: a yank ends connections,
+and these have none. QEMU connects to the stand-in, repeats the requests, and passes the errors on.
 
 Only what QEMU needs to get through the handshake is spoken: NBD_OPT_GO and EXPORT_NAME, with simple
 replies.

@@ -13,10 +13,10 @@ ABOUT = (
     "briq-vm runs QEMU guests on Briq volumes: it starts a machine, gives it disks and takes them "
     "away while it runs, makes them larger, and says what could be faster.",
     "A VOLUME is a file that briq create or briq import made, mem:SIZE for one in memory, "
-    "nbd:unix:SOCKET:exportname=NAME or nbd+unix:///NAME?socket=SOCKET for an export that is served "
-    "already, or /dev/ublkbN or device:PATH for a block device of this host. A volume that nobody "
-    "serves gets a server of its own, which ends with the disk or the machine. One that is served "
-    "already is used where it is.",
+    "nbd:unix:SOCKET:exportname=NAME or nbd+unix:///NAME?socket=SOCKET for an export that is "
+    "served already, or /dev/ublkbN or device:PATH for a block device of this host. A volume that "
+    "nobody serves gets a server of its own, which ends with the disk or the machine. One that is "
+    "served already is used where it is.",
 )
 
 EXITS = (
@@ -64,8 +64,8 @@ class Verb:
     run: typing.Callable
 
 
-RUN_DIR = Option("run-dir", "Where sockets and notes of machines lie (default: /run/briq-vm for root, "
-                 "$XDG_RUNTIME_DIR/briq-vm for others).", TEXT, "DIRECTORY")
+RUN_DIR = Option("run-dir", "Where sockets and notes of machines lie (default: /run/briq-vm for "
+                 "root, $XDG_RUNTIME_DIR/briq-vm for others).", TEXT, "DIRECTORY")
 JSON = Option("json", "Answer in JSON; sizes are in bytes.")
 TIMEOUT = Option("timeout", "Give up after that time (default: 30).", NUMBER, "SECONDS", 30)
 MACHINE = (
@@ -76,8 +76,8 @@ MACHINE = (
     RUN_DIR, TIMEOUT, JSON,
 )
 TUNING = (
-    Option("queues", "Virtqueues of each disk, at most 1024 (default: 0, as many as the machine has "
-           "processors).", NUMBER, "N", 0),
+    Option("queues", "Virtqueues of each disk, at most 1024 (default: 0, as many as the machine "
+           "has processors).", NUMBER, "N", 0),
     Option("queue-size", "Requests in a queue: 64, 128, 256, 512 or 1024 (default: QEMU's own).",
            NUMBER, "N", 0),
     Option("reconnect", "How long requests wait for a server that went away before they fail "
@@ -85,23 +85,25 @@ TUNING = (
     Option("on-error", "What an error of the disk does: report it to the guest, and pause the "
            "machine only when the medium is full (report, the default), or pause it always (stop).",
            TEXT, "WHAT", "report", ("report", "stop")),
-    Option("untuned", "QEMU's defaults instead of an iothread, a queue for each processor, discard, "
-           "4096-byte blocks and reconnecting. For comparison."),
+    Option("untuned", "QEMU's defaults instead of an iothread, a queue for each processor, "
+           "discard, 4096-byte blocks and reconnecting. For comparison."),
     Option("read-only", "The guest cannot write."),
-    Option("server", "What to serve a volume with that nobody serves: nbdkit, serve (`briq serve`), or "
-           "auto: serve where briq has it (the default).", TEXT, "NAME", AUTO, (AUTO, *KINDS)),
+    Option("server", "What to serve a volume with that nobody serves: nbdkit, serve (`briq "
+           "serve`), or auto: serve where briq has it (the default).", TEXT, "NAME", AUTO,
+           (AUTO, *KINDS)),
 )
 
 LAUNCH = Verb(
     "launch", "start a machine on volumes",
-    ("Starts QEMU with a disk for each VOLUME, the first of which it boots from, and stays until the "
-     "machine ends. Each disk has an iothread, as many queues as the machine has processors, passes "
-     "discards on and survives a restart of its server; spare ports take more disks later. KVM is "
-     "used where it works, else software emulation.",
+    ("Starts QEMU with a disk for each VOLUME, the first of which it boots from, and stays until "
+     "the machine ends. Each disk has an iothread, as many queues as the machine has processors, "
+     "passes discards on and survives a restart of its server; spare ports take more disks later. "
+     "KVM is used where it works, else software emulation.",
      "Words behind -- go to QEMU as they are, after ours. A choice of network, display or serial "
      "console among them replaces ours, which is user-mode network, no display, and the serial "
      "console on this terminal."),
-    (Operand("VOLUME", "volume", many=True), Operand("QEMU-OPTION", "extra", many=True, extra=True)),
+    (Operand("VOLUME", "volume", many=True),
+     Operand("QEMU-OPTION", "extra", many=True, extra=True)),
     (Option("print", "Print the commands, and do nothing."),
      Option("vm", "Name of the machine (default: after the first volume).", TEXT, "NAME"),
      Option("cpus", "Processors (default: 1).", NUMBER, "N", 1),
@@ -109,14 +111,16 @@ LAUNCH = Verb(
             "1G"),
      Option("ports", "Spare hot-plug ports: so many disks can be attached later (default: 8).",
             NUMBER, "N", 8),
-     Option("small", "One more disk, for a cloud-init seed or the like: without thread and queues of "
-            "its own, and read-only when it is a plain file. May be repeated.", MANY, "FILE"),
+     Option("small", "One more disk, for a cloud-init seed or the like: without thread and queues "
+            "of its own, and read-only when it is a plain file. May be repeated.", MANY, "FILE"),
      Option("accel", "kvm, tcg (software) or auto (the default).", TEXT, "NAME", "auto",
             ("auto", "kvm", "tcg")),
-     Option("form", "blockdev (the default), or drive for -drive options as in hand-written scripts, "
-            "with discard as the only tuning.", TEXT, "NAME", "blockdev", ("blockdev", "drive")),
-     Option("console", "Where the serial console goes, as QEMU's -serial takes it, or none (default: "
-            "stdio; with --daemon a file console.log in the machine's directory).", TEXT, "WHERE"),
+     Option("form", "blockdev (the default), or drive for -drive options as in hand-written "
+            "scripts, with discard as the only tuning.", TEXT, "NAME", "blockdev",
+            ("blockdev", "drive")),
+     Option("console", "Where the serial console goes, as QEMU's -serial takes it, or none "
+            "(default: stdio; with --daemon a file console.log in the machine's directory).", TEXT,
+            "WHERE"),
      Option("daemon", "Return when the machine runs, and leave it in the background."),
      *TUNING, RUN_DIR, JSON),
     (("briq-vm launch root.briq data.briq --cpus 4 --memory 4G", "A machine with two disks."),
@@ -131,8 +135,8 @@ ATTACH = Verb(
      "guest's driver has taken it. When any of that fails, what was done is undone. A volume that "
      "the machine has already is refused.",),
     (Operand("VOLUME", "volume"),),
-    (Option("id", "Name of the disk, and its serial number in the guest (default: after the volume).",
-            TEXT, "NAME"),
+    (Option("id", "Name of the disk, and its serial number in the guest (default: after the "
+            "volume).", TEXT, "NAME"),
      Option("no-wait", "Do not wait for the guest, which may not run yet."),
      *TUNING, *MACHINE),
     (("briq-vm attach data.briq", "To the only machine that runs."),
@@ -143,11 +147,11 @@ ATTACH = Verb(
 DETACH = Verb(
     "detach", "take a disk from a running machine",
     ("Asks the guest to give the disk back, waits until it did, and removes the disk, its iothread "
-     "and the server that was started for it. DISK is a volume or what list shows as its ID. A disk "
-     "that is not there is no error, and what an interrupted detach left is cleaned up.",),
+     "and the server that was started for it. DISK is a volume or what list shows as its ID. A "
+     "disk that is not there is no error, and what an interrupted detach left is cleaned up.",),
     (Operand("DISK", "disk"),),
-    (Option("force", "If the server does not answer, take its place and fail what the guest waits for. "
-            "For a disk whose server is gone for good: what was not written is lost."),
+    (Option("force", "If the server does not answer, take its place and fail what the guest waits "
+            "for. For a disk whose server is gone for good: what was not written is lost."),
      *MACHINE),
     (("briq-vm detach data.briq", "By volume."), ("briq-vm detach briq-data", "By ID.")),
     cmd_detach.run)
@@ -165,10 +169,10 @@ RESIZE = Verb(
      "when it connects anew, so the disk must have been attached with reconnecting.",
      "A server has to open the volume again to see its new size. The one that briq-vm started is "
      "therefore killed, the volume grown, and another server started at the same place: what the "
-     "guest had been told is written is not lost by that, and what it waits for is repeated. A server "
-     "that somebody else started must be restarted by them, with the larger volume, before resize "
-     "without SIZE. (nbdkit not by SIGTERM: it then answers requests with errors until its clients "
-     "have gone.)"),
+     "guest had been told is written is not lost by that, and what it waits for is repeated. A "
+     "server that somebody else started must be restarted by them, with the larger volume, before "
+     "resize without SIZE. (nbdkit not by SIGTERM: it then answers requests with errors until its "
+     "clients have gone.)"),
     (Operand("DISK", "disk"), Operand("[SIZE]", "size")),
     MACHINE,
     (("briq-vm resize data.briq +10G", "Ten GiB more."),

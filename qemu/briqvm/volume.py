@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""volume.py - what the user named: a Briq volume, an export that is served already, a device, a file.
+"""volume.py - what the user named: a Briq volume, an export that is served already, a device, a
+file.
 
   PATH                                 a volume that `briq create` or `briq import` made
   mem:SIZE[,limit=SIZE]                a new volume in the memory of its server
@@ -106,5 +107,6 @@ def parse(word, raw_allowed=False):
         return _parse_device(word, word)
     volume = _parse_file(word)
     if volume.kind == RAW and not raw_allowed:
-        raise Refused(f"{word}: is not a Briq volume; `briq import {word} NEW.briq` makes one of it")
+        raise Refused(f"{word}: is not a Briq volume; `briq import {word} NEW.briq` makes one of "
+                      "it")
     return volume

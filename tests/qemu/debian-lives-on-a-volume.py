@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 900
 """A Debian with systemd boots from a volume, over `-drive file=nbd:unix:` as people write it: it
-reaches its multi-user target, and what was written and synced is there after a reboot and after QEMU
-and the server were killed."""
+reaches its multi-user target, and what was written and synced is there after a reboot and after
+QEMU and the server were killed."""
 import os
 import signal
 import sys

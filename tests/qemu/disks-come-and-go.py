@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 300
 """Disks are attached to and detached from a guest that runs, any number of times, and nothing stays
-behind: not in QEMU, not of servers, not in the file system. What cannot be is refused in one line."""
+behind: not in QEMU, not of servers, not in the file system. What cannot be is refused in one
+line."""
 import json
 import os
 import subprocess

@@ -57,7 +57,7 @@ class ServersDie(MachineTest):
     def test_requests_wait_for_the_next_server(self):
         path = self.attach("waits", "--reconnect", "3600")
         self.vm.sh("head -c 8000000 /dev/urandom >/tmp/data; md5sum </tmp/data >/tmp/sum")
-        self.vm.sh("dd if=/tmp/data of=$(disk waits) 2>/dev/null")  # in the guest's cache, not flushed
+        self.vm.sh("dd if=/tmp/data of=$(disk waits) 2>/dev/null")  # not flushed
         self.kill_server("briq-waits")
         # fsync must not return before there is a server, and must not fail.
         self.vm.sh("waiting_for waits dd if=/dev/zero of=$(disk waits) bs=4k seek=4096 count=1 "
@@ -117,8 +117,8 @@ class ServersDie(MachineTest):
         self.vm.briq_vm("detach", "pause")
 
     def resume(self):
-        """QEMU tries to connect by itself, less and less often, up to every 16 seconds. Until it has,
-        requests fail at once and stop the machine again."""
+        """QEMU tries to connect by itself, less and less often, up to every 16 seconds. Until it
+        has, requests fail at once and stop the machine again."""
         with self.vm.monitor() as monitor:
             deadline = Deadline(60)
             while not deadline.passed():

@@ -7,8 +7,8 @@
     vm.refused(5, "attach", "data.briq")  which must exit with 5; returns its one line
 
 A test is a unittest.TestCase derived from MachineTest, which has a machine for all of its methods
-and sees to it that each of them leaves the machine as it found it. Nothing waits for a time to pass:
-commands end with a line of the guest, verbs with their exit.
+and sees to it that each of them leaves the machine as it found it. Nothing waits for a time to
+pass: commands end with a line of the guest, verbs with their exit.
 """
 import glob
 import json
@@ -125,13 +125,14 @@ class Vm:
         if boot:
             initramfs = scene.path("initramfs")
             if not os.path.exists(initramfs):
-                run(os.path.join(ROOT, "tests/qemu/make-initramfs"), directory, initramfs, *programs)
+                run(os.path.join(ROOT, "tests/qemu/make-initramfs"), directory, initramfs,
+                    *programs)
             qemu = ("-kernel", os.path.join(directory, "vmlinuz"), "-initrd", initramfs, "-append",
                     f"console=ttyS0 quiet loglevel=1 panic=-1 rdinit=/init {cmdline}", *qemu)
         self.log = open(scene.path("launch.log"), "ab")
         self.process = subprocess.Popen(
-            [BRIQ_VM, "launch", *volumes, "--run-dir", scene.run_dir, "--vm", "vm", "--accel", "tcg",
-             *SERVER, "--memory", "192M", *options, "--", "-nic", "none", *qemu],
+            [BRIQ_VM, "launch", *volumes, "--run-dir", scene.run_dir, "--vm", "vm", "--accel",
+             "tcg", *SERVER, "--memory", "192M", *options, "--", "-nic", "none", *qemu],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, bufsize=0)
         try:
             if boot and ready:
@@ -238,7 +239,8 @@ class Vm:
 
     def server_pid(self, disk_id):
         """Of the server that was started for a disk."""
-        with open(os.path.join(self.scene.run_dir, "vm", disk_id + ".json"), encoding="utf-8") as file:
+        path = os.path.join(self.scene.run_dir, "vm", disk_id + ".json")
+        with open(path, encoding="utf-8") as file:
             return json.load(file)["server"]["pid"]
 
     # ---- verbs -----------------------------------------------------------------------------------
