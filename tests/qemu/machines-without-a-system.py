@@ -166,6 +166,25 @@ class NoMonitor(unittest.TestCase):
         self.said(2, "launch", self.scene.volume("b.briq"), "--print", "--vm", "a/b")
         self.said(5, "launch", "/nonexistent.briq")
 
+    def test_in_the_background(self):
+        path = self.scene.volume("root.briq")
+        seed = self.scene.path("seed.iso")
+        with open(seed, "wb") as file:
+            file.truncate(1 << 20)
+        launch = ["launch", path, "--run-dir", self.scene.run_dir, "--accel", "tcg", "--daemon"]
+        run(BRIQ_VM, *launch, "--small", seed, "--", "-m", "64")
+        listed = run(BRIQ_VM, "list", "--json", "--run-dir", self.scene.run_dir).stdout
+        self.assertEqual([(disk["id"], disk["read_only"], disk["iothread"])
+                          for disk in json.loads(listed)["disks"]],
+                         [("briq-root", False, "briq-root"), ("briq-seed.iso", True, None)])
+        self.assertIn("running already", self.said(5, *launch[:2], "--daemon"))
+        lock = os.path.join(self.scene.run_dir, "root", "lock")
+        with open(os.path.join(self.scene.run_dir, "root", "qemu.pid"), encoding="utf-8") as file:
+            os.kill(int(file.read()), 9)
+        # Whoever stayed behind holds the lock until everything is taken away.
+        subprocess.run(["flock", lock, "true"], check=True, timeout=60)
+        self.assertIsNone(json.loads(run("briq", "info", "--json", path).stdout)["owner"])
+
     def test_qemu_that_does_not_start_leaves_nothing(self):
         path = self.scene.volume("root.briq")
         done = run(BRIQ_VM, "launch", path, "--run-dir", self.scene.run_dir, "--accel", "tcg", "--",
