@@ -15,6 +15,8 @@
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
+#   check-qemu     tests/qemu: briq-vm and real guests, one machine at a time (minutes, no KVM needed)
+#   deps-qemu      deps-guest and a small Debian on a disk image (as root)
 #   deps-guest     installs what that needs and fetches its kernel, without installing it
 #   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
@@ -22,6 +24,7 @@
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
 #   cov            runs the tests and prints the line coverage of common/ by file, and of the store
+#   bench-qemu     fio inside a guest on a raw file and on volumes, tuned and not (minutes)
 #   bench-store    speed of the engine, as ratios inside one run
 #   bench-nbd      speed of the NBD servers, side by side with others (BENCH_ARGS=--help)
 #   demo           a real disk image: made, imported, served, compared
@@ -40,7 +43,7 @@
 #   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
-#   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
+#   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR DATADIR
 #
 # Sources are found by wildcard, a directory at a time: a new file needs no line here.
 
@@ -61,6 +64,8 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+# briq-vm finds its parts by where it lies itself: beside BINDIR.
+DATADIR ?= $(PREFIX)/share/briq
 PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
 
 ifeq ($(origin CC),default)
@@ -137,7 +142,9 @@ BRIQ := $(if $(CLI_SRC),$(B)/briq)
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
 PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
 PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
-MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
+BRIQ_VM_SRC := $(sort $(wildcard qemu/briqvm/*.py))
+MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1) \
+	$(if $(BRIQ_VM_SRC),$(B)/man/briq-vm.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
@@ -151,6 +158,7 @@ CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
 TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
+QEMU_TESTS := $(sort $(wildcard tests/qemu/*.py))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/hostile/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
@@ -165,7 +173,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
+all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(B)/bin/briq-vm $(if $(SAN),$(B)/nbdkit-preload.so) man
 
 tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
 
@@ -263,6 +271,10 @@ $(B)/bin/nbdkit: scripts/nbdkit-in-tree
 	@mkdir -p $(@D)
 	@ln -sf $(CURDIR)/$< $@
 
+$(B)/bin/briq-vm: qemu/briq-vm
+	@mkdir -p $(@D)
+	@ln -sf $(CURDIR)/$< $@
+
 $(B)/nbdkit-preload.so: tests/lib/preload/nbdkit_preload.c $(B)/flags
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
@@ -278,6 +290,12 @@ $(B)/man/briq.1: $(BRIQ)
 	$(call say,MAN,$@)
 	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
 	$(Q)BRIQ_BUILD=$(B) ./run briq help --man >$@
+
+# So does this one.
+$(B)/man/briq-vm.1: qemu/briq-vm $(BRIQ_VM_SRC) $(BRIQ)
+	$(call say,MAN,$@)
+	@mkdir -p $(@D) && ln -sfn . $(@D)/man1
+	$(Q)BRIQ_BUILD=$(B) ./run qemu/briq-vm help --man >$@
 
 $(B)/man/nbdkit-briq-plugin.1: $(PLUGIN_POD)
 	$(call say,MAN,$@)
@@ -337,6 +355,16 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
 
+deps-qemu: deps-guest
+	@scripts/deps qemu
+	@$(GUEST_ENV) tests/qemu/fetch-debian
+# One at a time: each has a machine, which on a busy host needs a processor for itself.
+check-qemu: deps-qemu
+	@$(SUBMAKE) check-qemu-run
+check-qemu-run: all
+	@$(GUEST_ENV) $(RUN_TESTS) --jobs 1 $(QEMU_TESTS)
+.PHONY: deps-qemu check-qemu check-qemu-run
+
 # Which kernel the guest boots, see tests/guest/fetch-kernel.
 GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GUEST_CPUS,$(if $($(name)),$(name)='$($(name))'))
 
@@ -359,6 +387,11 @@ fuzz: deps-dev
 fuzz-run: $(FUZZ)
 	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
 .PHONY: fuzz fuzz-run
+
+bench-qemu: deps-qemu
+	@$(SUBMAKE) all
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) ./run qemu/bench --json $(B)/bench-qemu.json
+.PHONY: bench-qemu
 
 bench-store: all
 	@./run briq bench store
@@ -409,12 +442,19 @@ install: all
 	install -D -m 644 $(B)/man/briq.1 $(DESTDIR)$(MANDIR)/man1/briq.1
 	install -D -m 644 $(B)/man/nbdkit-briq-plugin.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
 	install -D -m 644 cli/briq.bash $(DESTDIR)$(COMPLETIONDIR)/briq
+	install -D -m 755 qemu/briq-vm $(DESTDIR)$(BINDIR)/briq-vm
+	install -D -m 644 -t $(DESTDIR)$(DATADIR)/briqvm $(BRIQ_VM_SRC)
+	install -D -m 644 $(B)/man/briq-vm.1 $(DESTDIR)$(MANDIR)/man1/briq-vm.1
+	ln -sf briq $(DESTDIR)$(COMPLETIONDIR)/briq-vm
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/briq
 	rm -f $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
 	rm -f $(DESTDIR)$(MANDIR)/man1/briq.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq
+	rm -f $(DESTDIR)$(BINDIR)/briq-vm $(DESTDIR)$(MANDIR)/man1/briq-vm.1
+	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq-vm
+	rm -rf $(DESTDIR)$(DATADIR)/briqvm
 
 clean:
 	rm -rf build

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Completion of briq's verbs, options and file names for bash.
+# Completion of the verbs, options and file names of briq and briq-vm for bash.
 #
 # Verbs and options are taken from what `briq --help` and `briq VERB --help` print, so that there is
 # no list here to fall behind.
@@ -34,4 +34,4 @@ _briq() {
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word" | sort -u)
 }
 
-complete -F _briq briq
+complete -F _briq briq briq-vm

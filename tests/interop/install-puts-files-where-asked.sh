@@ -28,9 +28,12 @@ build install
 
 files=$(cd "$root" && find . -type f | sort)
 expect_equal "list of installed files" "$files" "$(sort <<FILES
+$(cd "$BRIQ_SOURCE/qemu" && printf './usr/share/briq/%s\n' briqvm/*.py)
 ./usr/bin/briq
+./usr/bin/briq-vm
 ./usr/share/bash-completion/completions/briq
 ./usr/share/man/man1/briq.1
+./usr/share/man/man1/briq-vm.1
 ./usr/share/man/man1/nbdkit-briq-plugin.1
 .$plugindir/nbdkit-briq-plugin.so
 FILES
@@ -44,6 +47,8 @@ start_nbdkit installed "$root$plugindir/nbdkit-briq-plugin.so" disk.briq
 expect_equal "size" "$(nbdinfo --size "$installed_uri")" $((64 << 20))
 stop_process "$installed_pid"
 "$root/usr/bin/briq" check disk.briq
+PATH=$root/usr/bin:$PATH "$root/usr/bin/briq-vm" launch disk.briq --print >print.log
+grep -q '^qemu-system-x86_64' print.log || fail "briq-vm prints no command: $(cat print.log)"
 
 # The plugin shows its entry point and nothing of the library inside it.
 if [ "$flavour" != cov ] && command -v nm >/dev/null; then
@@ -60,7 +65,7 @@ for page in "$root"/usr/share/man/man1/*.1; do
     fi
 done
 
-bash -n "$root/usr/share/bash-completion/completions/briq"
+for name in briq briq-vm; do bash -n "$root/usr/share/bash-completion/completions/$name"; done
 
 build uninstall
 expect_equal "files after uninstall" "$(find "$root" -type f)" ""

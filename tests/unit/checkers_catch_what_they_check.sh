@@ -53,6 +53,22 @@ if command -v ctags >/dev/null; then
     "$source_dir/scripts/function-length" "$tmp/long.c"
 fi
 
+# ---- Python
+
+python_error() {
+    printf '%b' "$1" >"$tmp/checked.py"
+    expect_failure 1 "$source_dir/scripts/check-python" "$tmp/checked.py"
+    expect_match "message" "$said" "$2"
+}
+top='# SPDX-License-Identifier: BSD-3-Clause\n"""What it is for."""\n'
+printf '%b' "$top" >"$tmp/checked.py"
+"$source_dir/scripts/check-python" "$tmp/checked.py"
+python_error '"""What it is for."""\n' "*no SPDX line*"
+python_error '# SPDX-License-Identifier: BSD-3-Clause\n' "*does not say*"
+python_error "${top}import os\n" "*:3: os is imported and not used*"
+python_error "${top}x = '$(printf '%0100d' 0)'\n" "*:3: has 106 columns*"
+python_error "${top}def f():\n$(printf '    x = 1\\n%.0s' {1..80})" "*:3: f() has 81 lines*"
+
 echo 'int f(void) { return atoi("1"); }' >"$tmp/banned.c"
 expect_failure 1 "$source_dir/scripts/banned-calls" "$tmp/banned.c"
 echo 'int f(void) { return my_atoi("1") + nanosleep(0, 0); }' >"$tmp/allowed.c"
