@@ -15,6 +15,7 @@ hostile() {
 }
 
 hostile_to() {
+    # shellcheck disable=SC2034 # serve_volume reads it
     local BRIQ_FRONTEND=$1
     briq create --force "$tmp/disk.briq" 64M
     serve_volume "$tmp/disk.briq"
