@@ -186,7 +186,7 @@ const struct briq_verb briq_verb_bench = {
             NULL,
         },
     .operands =
-        (const struct briq_operand[]){{"WHAT", offsetof(struct bench_args, what), false}, {0}},
+        (const struct briq_operand[]){{"WHAT", offsetof(struct bench_args, what), BRIQ_ONCE}, {0}},
     .options =
         (const struct briq_option[]){
             {.name = "image",

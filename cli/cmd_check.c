@@ -134,7 +134,8 @@ const struct briq_verb briq_verb_check = {
             NULL,
         },
     .operands =
-        (const struct briq_operand[]){{"VOLUME", offsetof(struct check_args, volume), false}, {0}},
+        (const struct briq_operand[]){{"VOLUME", offsetof(struct check_args, volume), BRIQ_ONCE},
+                                      {0}},
     .options =
         (const struct briq_option[]){
             {.name = "deep",

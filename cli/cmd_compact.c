@@ -109,7 +109,7 @@ const struct briq_verb briq_verb_compact = {
             NULL,
         },
     .operands =
-        (const struct briq_operand[]){{"VOLUME", offsetof(struct compact_args, volume), false},
+        (const struct briq_operand[]){{"VOLUME", offsetof(struct compact_args, volume), BRIQ_ONCE},
                                       {0}},
     .options =
         (const struct briq_option[]){

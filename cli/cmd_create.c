@@ -46,8 +46,8 @@ const struct briq_verb briq_verb_create = {
         },
     .operands =
         (const struct briq_operand[]){
-            {"VOLUME", offsetof(struct create_args, volume), false},
-            {"SIZE", offsetof(struct create_args, size), false},
+            {"VOLUME", offsetof(struct create_args, volume), BRIQ_ONCE},
+            {"SIZE", offsetof(struct create_args, size), BRIQ_ONCE},
             {0},
         },
     .options =

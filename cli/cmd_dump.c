@@ -67,8 +67,8 @@ const struct briq_verb briq_verb_dump = {
         },
     .operands =
         (const struct briq_operand[]){
-            {"VOLUME", offsetof(struct dump_args, volume), false},
-            {"PART", offsetof(struct dump_args, what), true},
+            {"VOLUME", offsetof(struct dump_args, volume), BRIQ_ONCE},
+            {"PART", offsetof(struct dump_args, what), BRIQ_MAYBE},
             {0},
         },
     .options =

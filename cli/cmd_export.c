@@ -126,8 +126,8 @@ const struct briq_verb briq_verb_export = {
         },
     .operands =
         (const struct briq_operand[]){
-            {"VOLUME", offsetof(struct export_args, volume), false},
-            {"DEST", offsetof(struct export_args, dest), false},
+            {"VOLUME", offsetof(struct export_args, volume), BRIQ_ONCE},
+            {"DEST", offsetof(struct export_args, dest), BRIQ_ONCE},
             {0},
         },
     .options =

@@ -35,7 +35,7 @@ const struct briq_verb briq_verb_help = {
     .description =
         (const char *const[]){"Prints what --help prints: of the program, or of one verb.", NULL},
     .operands =
-        (const struct briq_operand[]){{"VERB", offsetof(struct help_args, verb), true}, {0}},
+        (const struct briq_operand[]){{"VERB", offsetof(struct help_args, verb), BRIQ_MAYBE}, {0}},
     .options =
         (const struct briq_option[]){
             {.name = "man",

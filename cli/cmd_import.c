@@ -215,8 +215,8 @@ const struct briq_verb briq_verb_import = {
         },
     .operands =
         (const struct briq_operand[]){
-            {"SOURCE", offsetof(struct import_args, source), false},
-            {"VOLUME", offsetof(struct import_args, volume), false},
+            {"SOURCE", offsetof(struct import_args, source), BRIQ_ONCE},
+            {"VOLUME", offsetof(struct import_args, volume), BRIQ_ONCE},
             {0},
         },
     .options =

@@ -120,7 +120,8 @@ const struct briq_verb briq_verb_info = {
             NULL,
         },
     .operands =
-        (const struct briq_operand[]){{"VOLUME", offsetof(struct info_args, volume), false}, {0}},
+        (const struct briq_operand[]){{"VOLUME", offsetof(struct info_args, volume), BRIQ_ONCE},
+                                      {0}},
     .options =
         (const struct briq_option[]){
             {.name = "json",

@@ -68,8 +68,8 @@ const struct briq_verb briq_verb_resize = {
         },
     .operands =
         (const struct briq_operand[]){
-            {"VOLUME", offsetof(struct resize_args, volume), false},
-            {"SIZE", offsetof(struct resize_args, size), false},
+            {"VOLUME", offsetof(struct resize_args, volume), BRIQ_ONCE},
+            {"SIZE", offsetof(struct resize_args, size), BRIQ_ONCE},
             {0},
         },
     .options = (const struct briq_option[]){{0}},

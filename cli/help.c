@@ -9,8 +9,8 @@
 
 const char *const briq_help_about[] = {
     "Briq keeps block volumes compressed with LZ4, in a file or on a block device, and survives "
-    "crashes and power cuts. This program makes volumes, moves data in and out of them and looks "
-    "after them; the nbdkit plugin serves them to virtual machines.",
+    "crashes and power cuts. This program makes volumes, moves data in and out of them, looks "
+    "after them, and serves them to virtual machines, as the nbdkit plugin does too.",
     "A VOLUME is the path of a file or block device. A SIZE is a number of bytes, or a number "
     "with K M G T P behind it, powers of 1024: 512M, 1.5G.",
     NULL,
@@ -57,7 +57,8 @@ static void print_usage(FILE *out, const struct briq_verb *verb)
     if (verb->options->name != NULL)
         fprintf(out, " [OPTION...]");
     for (const struct briq_operand *o = verb->operands; o->name != NULL; o++)
-        fprintf(out, o->optional ? " [%s]" : " %s", o->name);
+        fprintf(out, o->times == BRIQ_MAYBE ? " [%s%s]" : " %s%s", o->name,
+                o->times == BRIQ_MANY ? "..." : "");
     fputc('\n', out);
 }
 

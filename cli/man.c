@@ -51,7 +51,8 @@ static void put_usage(FILE *out, const struct briq_verb *verb)
     if (verb->options->name != NULL)
         fprintf(out, " [\\fIOPTION\\fR...]");
     for (const struct briq_operand *o = verb->operands; o->name != NULL; o++)
-        fprintf(out, o->optional ? " [\\fI%s\\fR]" : " \\fI%s\\fR", o->name);
+        fprintf(out, o->times == BRIQ_MAYBE ? " [\\fI%s\\fR%s]" : " \\fI%s\\fR%s", o->name,
+                o->times == BRIQ_MANY ? "..." : "");
     fputc('\n', out);
 }
 

@@ -98,6 +98,14 @@ static int check_range(const struct parse *p, const struct briq_option *o, uint6
                           format_bound(o, o->min, min), format_bound(o, o->max, max));
 }
 
+static int add_word(const struct parse *p, struct briq_words *words, const char *text)
+{
+    if (words->count == BRIQ_WORDS_MAX)
+        return complain(p, "one word too many:", text, strlen(text));
+    words->list[words->count++] = text;
+    return 0;
+}
+
 static int store_value(const struct parse *p, const struct briq_option *o, const char *text)
 {
     uint64_t value = 0;
@@ -109,6 +117,8 @@ static int store_value(const struct parse *p, const struct briq_option *o, const
     case BRIQ_OPTION_TEXT:
         *(const char **)field(p, o->offset) = text;
         return 0;
+    case BRIQ_OPTION_LIST:
+        return add_word(p, field(p, o->offset), text);
     case BRIQ_OPTION_NUMBER:
         r = parse_number(p, o, text, &value);
         break;
@@ -171,8 +181,14 @@ static int parse_letters(struct parse *p, const char *arg)
 static int parse_operand(struct parse *p, const char *arg)
 {
     const struct briq_operand *operand = &p->verb->operands[p->operands];
+    if (operand->name == NULL && p->operands > 0 && operand[-1].times == BRIQ_MANY)
+        return add_word(p, field(p, operand[-1].offset), arg);
     if (operand->name == NULL)
         return complain(p, "one argument too many:", arg, strlen(arg));
+    if (operand->times == BRIQ_MANY) {
+        p->operands++;
+        return add_word(p, field(p, operand->offset), arg);
+    }
     *(const char **)field(p, operand->offset) = arg;
     p->operands++;
     return 0;
@@ -213,7 +229,7 @@ enum briq_options_result briq_options_parse(const struct briq_verb *verb, int ar
             return BRIQ_OPTIONS_BAD;
 
     const struct briq_operand *missing = &verb->operands[p.operands];
-    if (missing->name != NULL && !missing->optional) {
+    if (missing->name != NULL && missing->times != BRIQ_MAYBE) {
         (void)complain(&p, "missing argument:", missing->name, strlen(missing->name));
         return BRIQ_OPTIONS_BAD;
     }

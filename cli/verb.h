@@ -27,6 +27,15 @@ enum briq_option_kind {
     BRIQ_OPTION_SIZE,   /* a uint64_t: bytes with an optional suffix */
     BRIQ_OPTION_NUMBER, /* a uint64_t: decimal digits */
     BRIQ_OPTION_TEXT,   /* a const char *: points into argv */
+    BRIQ_OPTION_LIST,   /* a struct briq_words: a text each time it is given */
+};
+
+#define BRIQ_WORDS_MAX 64u
+
+/* Words of argv, in their order. */
+struct briq_words {
+    const char *list[BRIQ_WORDS_MAX];
+    unsigned count;
 };
 
 struct briq_option {
@@ -39,10 +48,16 @@ struct briq_option {
     const char *help;  /* sentences, without line breaks */
 };
 
+enum briq_operand_times {
+    BRIQ_ONCE,
+    BRIQ_MAYBE, /* or not; only the last ones */
+    BRIQ_MANY,  /* once or more often; only the last one. Its field is a struct briq_words */
+};
+
 struct briq_operand {
     const char *name; /* as in the usage line */
     size_t offset;    /* of a const char * in the args */
-    bool optional;    /* only the last ones can be */
+    enum briq_operand_times times;
 };
 
 struct briq_example {
@@ -83,6 +98,7 @@ extern const struct briq_verb briq_verb_check;
 extern const struct briq_verb briq_verb_resize;
 extern const struct briq_verb briq_verb_compact;
 extern const struct briq_verb briq_verb_dump;
+extern const struct briq_verb briq_verb_serve;
 extern const struct briq_verb briq_verb_bench;
 extern const struct briq_verb briq_verb_help;
 

@@ -12,6 +12,14 @@ static void show(void *opaque, enum briq_log_level level, const char *line)
         fprintf(stderr, "briq: warning: %s\n", line);
 }
 
+static void show_everything(void *opaque, enum briq_log_level level, const char *line)
+{
+    if (level == BRIQ_LOG_INFO)
+        fprintf(stderr, "briq: %s\n", line);
+    else
+        show(opaque, level, line);
+}
+
 static void show_errors(void *opaque, enum briq_log_level level, const char *line)
 {
     if (level == BRIQ_LOG_ERROR)
@@ -26,4 +34,9 @@ struct briq_log briq_warnings_log(void)
 struct briq_log briq_warnings_errors_only(void)
 {
     return (struct briq_log){.sink = show_errors};
+}
+
+struct briq_log briq_warnings_everything(void)
+{
+    return (struct briq_log){.sink = show_everything};
 }

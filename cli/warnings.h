@@ -9,5 +9,7 @@
 struct briq_log briq_warnings_log(void);
 /* ... and errors alone, for a verb of which the result or its one line of failure says the rest. */
 struct briq_log briq_warnings_errors_only(void);
+/* ... and all there is. */
+struct briq_log briq_warnings_everything(void);
 
 #endif

@@ -15,6 +15,7 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "common/exports/source.h"
 #include "common/store/store.h"
 #include "nbdkit-plugin/extents.h"
 #include "nbdkit-plugin/params.h"
@@ -119,9 +120,10 @@ static int plugin_list_exports(int readonly, int is_tls, struct nbdkit_exports *
     const struct briq_volumes *volumes = &plugin_state.volumes;
 
     for (size_t i = 0; i < volumes->count; i++) {
-        char text[BRIQ_VOLUME_TEXT_MAX];
+        char text[BRIQ_EXPORT_TEXT_MAX];
         const struct briq_volume *volume = &volumes->list[i];
-        if (nbdkit_add_export(exports, volume->name, briq_volume_describe(volume, text)) == -1)
+        if (nbdkit_add_export(exports, volume->name, briq_source_describe(volume->store, text)) ==
+            -1)
             return -1;
     }
     return 0;
@@ -157,8 +159,8 @@ static void *plugin_open(int readonly)
 
 static const char *plugin_export_description(void *handle)
 {
-    char text[BRIQ_VOLUME_TEXT_MAX];
-    return nbdkit_strdup_intern(briq_volume_describe(handle, text));
+    char text[BRIQ_EXPORT_TEXT_MAX];
+    return nbdkit_strdup_intern(briq_source_describe(store_of(handle), text));
 }
 
 static int64_t plugin_get_size(void *handle)

@@ -10,44 +10,9 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
-#include "common/base/size.h"
-
-#define MEMORY_PREFIX "mem:"
-#define FILE_SUFFIX   ".briq"
+#include "common/exports/source.h"
 
 /* ---- naming ---------------------------------------------------------------------------------- */
-
-static bool is_memory(const char *source)
-{
-    return strncmp(source, MEMORY_PREFIX, strlen(MEMORY_PREFIX)) == 0;
-}
-
-/* The caller frees the name. NULL: out of memory. */
-static char *default_name(const char *source)
-{
-    if (is_memory(source))
-        return strdup("mem");
-
-    const char *slash = strrchr(source, '/');
-    const char *base = slash == NULL ? source : slash + 1;
-    size_t len = strlen(base), suffix = strlen(FILE_SUFFIX);
-    if (len > suffix && strcmp(base + len - suffix, FILE_SUFFIX) == 0)
-        len -= suffix;
-    return strndup(base, len);
-}
-
-/* nbdkit changes its directory before it serves, and the store may have to say where its file is.
- */
-static char *absolute_source(const char *source)
-{
-    if (!is_memory(source))
-        return nbdkit_absolute_path(source);
-
-    char *copy = strdup(source);
-    if (copy == NULL)
-        nbdkit_error("out of memory");
-    return copy;
-}
 
 int briq_volumes_add(struct briq_volumes *volumes, const char *source)
 {
@@ -64,12 +29,13 @@ int briq_volumes_add(struct briq_volumes *volumes, const char *source)
     volumes->list = list;
 
     struct briq_volume *volume = &list[volumes->count];
-    *volume = (struct briq_volume){.source = absolute_source(source), .name = default_name(source)};
+    /* nbdkit changes its directory before it serves, and the store may have to say where its file
+     * is. */
+    *volume = (struct briq_volume){.source = briq_source_absolute(source),
+                                   .name = briq_source_export_name(source)};
     volumes->count++; /* from here on briq_volumes_fini() frees it, complete or not */
-    if (volume->source == NULL)
-        return -1; /* already reported */
-    if (volume->name == NULL) {
-        nbdkit_error("%s: out of memory", source);
+    if (volume->source == NULL || volume->name == NULL) {
+        nbdkit_error("%s: %s", source, strerror(errno));
         return -1;
     }
     return 0;
@@ -187,30 +153,4 @@ struct briq_volume *briq_volumes_find(const struct briq_volumes *volumes, const 
             return &volumes->list[i];
     }
     return NULL;
-}
-
-const char *briq_volume_describe(const struct briq_volume *volume, char text[BRIQ_VOLUME_TEXT_MAX])
-{
-    struct briq_stats stats;
-    char size[BRIQ_SIZE_TEXT_MAX], data[BRIQ_SIZE_TEXT_MAX], stored[BRIQ_SIZE_TEXT_MAX];
-
-    briq_store_stats(volume->store, &stats);
-    briq_size_format(stats.size_bytes, size);
-    if (stats.mapped_blocks == 0) {
-        snprintf(text, BRIQ_VOLUME_TEXT_MAX, "%s, empty", size);
-        return text;
-    }
-
-    briq_size_format(stats.mapped_blocks * BRIQ_BLOCK_BYTES, data);
-    briq_size_format(stats.stored_bytes, stored);
-    int len =
-        snprintf(text, BRIQ_VOLUME_TEXT_MAX, "%s, %s of data stored in %s", size, data, stored);
-    /* Same-filled blocks have no payload: counting them would flatter the compressor. Figures of
-     * two instants may make the difference negative. */
-    if (stats.stored_bytes != 0 && stats.mapped_blocks > stats.fill_blocks) {
-        double packed = (double)(stats.mapped_blocks - stats.fill_blocks) * BRIQ_BLOCK_BYTES;
-        snprintf(text + len, BRIQ_VOLUME_TEXT_MAX - (size_t)len, ", ratio %.2f",
-                 packed / (double)stats.stored_bytes);
-    }
-    return text;
 }

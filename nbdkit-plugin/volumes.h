@@ -8,8 +8,8 @@
  * neither lock nor reference count: in between it does not change.
  *
  * What is wrong is reported with nbdkit_error(), one line; the return value is then -1.
- * Thread: nbdkit's main thread for everything but briq_volumes_find() and briq_volume_describe(),
- * which any thread may call between open and close.
+ * Thread: nbdkit's main thread for everything but briq_volumes_find(), which any thread may
+ * call between open and close.
  */
 #ifndef BRIQ_NBDKIT_PLUGIN_VOLUMES_H
 #define BRIQ_NBDKIT_PLUGIN_VOLUMES_H
@@ -17,9 +17,6 @@
 #include <stddef.h>
 
 #include "common/store/store.h"
-
-#define BRIQ_EXPORT_NAME_MAX 4096 /* the protocol's limit, bytes without the final 0 */
-#define BRIQ_VOLUME_TEXT_MAX 128
 
 struct briq_volume {
     char *source;             /* what to open: an absolute path, or "mem:SIZE..."; owned */
@@ -58,8 +55,5 @@ void briq_volumes_fini(struct briq_volumes *volumes);
 
 /* The volume with this export name, or NULL. The name may be any bytes a client sent. */
 struct briq_volume *briq_volumes_find(const struct briq_volumes *volumes, const char *name);
-
-/* Writes "8 GiB, 3.1 GiB of data stored in 1.6 GiB, ratio 1.94" into text; returns text. */
-const char *briq_volume_describe(const struct briq_volume *volume, char text[BRIQ_VOLUME_TEXT_MAX]);
 
 #endif

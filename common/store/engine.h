@@ -22,7 +22,7 @@
 #include "common/device/device.h"
 #include "common/store/cache.h"
 #include "common/store/codec.h"
-#include "common/store/counter.h"
+#include "common/base/counter.h"
 #include "common/store/epoch.h"
 #include "common/store/flush.h"
 #include "common/store/iobuf.h"

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #include "common/base/list.h"
-#include "common/store/counter.h"
+#include "common/base/counter.h"
 
 struct briq_op;
 

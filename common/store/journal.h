@@ -34,7 +34,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/list.h"
-#include "common/store/counter.h"
+#include "common/base/counter.h"
 #include "common/store/encode.h"
 #include "common/store/space.h"
 #include "common/store/window.h"

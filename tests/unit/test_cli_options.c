@@ -25,8 +25,8 @@ static const struct briq_verb verb = {
     .name = "test",
     .operands =
         (const struct briq_operand[]){
-            {"FROM", offsetof(struct args, from), false},
-            {"TO", offsetof(struct args, to), true},
+            {"FROM", offsetof(struct args, from), BRIQ_ONCE},
+            {"TO", offsetof(struct args, to), BRIQ_MAYBE},
             {0},
         },
     .options =

@@ -5,8 +5,8 @@
  * The writer holds whatever lock guards the counter's owner, so a plain load and store is enough;
  * the reader needs no lock. Where writers race, use atomic_fetch_add on the same type instead.
  */
-#ifndef BRIQ_STORE_COUNTER_H
-#define BRIQ_STORE_COUNTER_H
+#ifndef BRIQ_BASE_COUNTER_H
+#define BRIQ_BASE_COUNTER_H
 
 #include <stdatomic.h>
 #include <stdint.h>

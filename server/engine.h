@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* engine.h - struct briq_server, and what an engine has to do for it. For this room's files. */
+#ifndef BRIQ_SERVER_ENGINE_H
+#define BRIQ_SERVER_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "server/exports.h"
+#include "server/listener.h"
+#include "server/server.h"
+
+struct briq_engine_ops {
+    /* Starts threads and accepts on all listeners. 0, or -errno explained in err. */
+    int (*start)(struct briq_server *server, struct briq_error *err);
+    /* Serves a connected socket that was counted already. Owns it, also on failure. */
+    int (*connect)(struct briq_server *server, int fd);
+    /* Accepts no more, ends all connections within drain_ns, joins all threads, frees `engine`. */
+    void (*stop)(struct briq_server *server);
+    int (*describe)(const struct briq_server *server, char *text, size_t room);
+};
+
+extern const struct briq_engine_ops briq_ring_engine;
+extern const struct briq_engine_ops briq_thread_engine;
+
+struct briq_server {
+    struct briq_server_options options; /* complete: no zeros that mean defaults */
+    struct briq_exports exports;
+    struct briq_listener listeners[BRIQ_LISTENERS_MAX];
+    unsigned listener_count;
+    const struct briq_engine_ops *ops;
+    void *engine; /* the engine's, between start and stop */
+    bool started;
+    _Atomic unsigned connections;
+    _Atomic uint64_t refused; /* connections: there were too many */
+};
+
+/* A connection came: true if there may be one more, which is counted then. Thread: any. */
+bool briq_server_admit(struct briq_server *server);
+/* One that was counted has ended. Thread: any. */
+void briq_server_leave(struct briq_server *server);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/exports.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/nbd.h"
+
+void briq_exports_init(struct briq_exports *exports, const struct briq_log *log)
+{
+    *exports = (struct briq_exports){.log = *log};
+    pthread_mutex_init(&exports->lock, NULL);
+    briq_list_init(&exports->list);
+}
+
+static struct briq_export *export_of(struct briq_node *node)
+{
+    return BRIQ_CONTAINER_OF(node, struct briq_export, node);
+}
+
+/* Under the lock. */
+static struct briq_export *find(struct briq_exports *exports, const char *name, size_t len)
+{
+    struct briq_node *node = exports->list.head.next;
+    if (len == 0)
+        return exports->count == 1 ? export_of(node) : NULL;
+    for (; node != &exports->list.head; node = node->next) {
+        struct briq_export *export = export_of(node);
+        if (strlen(export->name) == len && memcmp(export->name, name, len) == 0)
+            return export;
+    }
+    return NULL;
+}
+
+/* ---- coming ----------------------------------------------------------------------------------
+ */
+
+static void free_export(struct briq_export *export)
+{
+    free(export->name);
+    free(export->source);
+    free(export);
+}
+
+static int new_export(const char *name, const char *source, struct briq_error *err,
+                      struct briq_export **ret)
+{
+    struct briq_export *export = calloc(1, sizeof *export);
+    if (export == NULL)
+        return briq_error_set(err, -ENOMEM, "%s: out of memory", source);
+    export->name = name != NULL ? strdup(name) : briq_source_export_name(source);
+    export->source = briq_source_absolute(source);
+    export->refs = 1;
+    if (export->name == NULL || export->source == NULL) {
+        free_export(export);
+        return briq_error_set(err, -ENOMEM, "%s: out of memory", source);
+    }
+    size_t len = strlen(export->name);
+    if (len == 0 || len > BRIQ_EXPORT_NAME_MAX) {
+        free_export(export);
+        return briq_error_set(err, -EINVAL,
+                              "%s: an export name has from 1 to %d bytes; write NAME=%s", source,
+                              BRIQ_EXPORT_NAME_MAX, source);
+    }
+    *ret = export;
+    return 0;
+}
+
+static int insert(struct briq_exports *exports, struct briq_export *export, struct briq_error *err)
+{
+    int r = 0;
+    pthread_mutex_lock(&exports->lock);
+    struct briq_export *other = find(exports, export->name, strlen(export->name));
+    if (other != NULL) {
+        r = briq_error_set(err, -EEXIST,
+                           "%s and %s would both be export '%s': write NAME=%s for one of them",
+                           other->source, export->source, export->name, export->source);
+    } else {
+        export->id = ++exports->last_id;
+        briq_list_push_back(&exports->list, &export->node);
+        exports->count++;
+    }
+    pthread_mutex_unlock(&exports->lock);
+    return r;
+}
+
+static int open_store(struct briq_export *export, const struct briq_open_options *options,
+                      struct briq_error *err)
+{
+    int r = briq_store_open(export->source, options, err, &export->store);
+    if (r < 0)
+        return r;
+    r = briq_store_start(export->store);
+    if (r == 0)
+        return 0;
+    (void)briq_store_close(export->store);
+    return briq_error_set(err, r, "%s: cannot start its maintenance thread: %s", export->source,
+                          strerror(-r));
+}
+
+int briq_exports_add(struct briq_exports *exports, const char *name, const char *source,
+                     const struct briq_open_options *options, struct briq_error *err)
+{
+    struct briq_export *export = NULL;
+    int r = new_export(name, source, err, &export);
+    if (r < 0)
+        return r;
+    r = open_store(export, options, err);
+    if (r < 0) {
+        free_export(export);
+        return r;
+    }
+    r = insert(exports, export, err);
+    if (r < 0) {
+        (void)briq_store_close(export->store);
+        free_export(export);
+    }
+    return r;
+}
+
+/* ---- going -----------------------------------------------------------------------------------
+ */
+
+static int close_export(struct briq_exports *exports, struct briq_export *export)
+{
+    int r = briq_store_close(export->store);
+    if (r < 0)
+        briq_log_line(&exports->log, BRIQ_LOG_ERROR,
+                      "%s: not closed cleanly: %s; the next open replays its log", export->source,
+                      strerror(-r));
+    free_export(export);
+    return r;
+}
+
+/* Returns the export if nobody holds it any more. */
+static struct briq_export *let_go(struct briq_exports *exports, struct briq_export *export)
+{
+    pthread_mutex_lock(&exports->lock);
+    BRIQ_ASSERT(export->refs > 0);
+    bool last = --export->refs == 0;
+    pthread_mutex_unlock(&exports->lock);
+    return last ? export : NULL;
+}
+
+void briq_exports_put(struct briq_exports *exports, struct briq_export *export)
+{
+    if (let_go(exports, export) != NULL)
+        (void)close_export(exports, export);
+}
+
+static struct briq_export *take_first(struct briq_exports *exports)
+{
+    pthread_mutex_lock(&exports->lock);
+    struct briq_node *node = briq_list_pop_front(&exports->list);
+    exports->count -= node != NULL;
+    pthread_mutex_unlock(&exports->lock);
+    return node == NULL ? NULL : export_of(node);
+}
+
+void briq_exports_refuse(struct briq_exports *exports)
+{
+    pthread_mutex_lock(&exports->lock);
+    exports->closing = true;
+    pthread_mutex_unlock(&exports->lock);
+}
+
+int briq_exports_close(struct briq_exports *exports)
+{
+    struct briq_export *export;
+    int first = 0;
+    while ((export = take_first(exports)) != NULL) {
+        struct briq_export *last = let_go(exports, export);
+        BRIQ_ASSERT(last == export);
+        int r = close_export(exports, export);
+        first = first < 0 ? first : r;
+    }
+    pthread_mutex_destroy(&exports->lock);
+    return first;
+}
+
+/* ---- for handshakes --------------------------------------------------------------------------
+ */
+
+struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len)
+{
+    pthread_mutex_lock(&exports->lock);
+    struct briq_export *export = find(exports, name, len);
+    if (export != NULL)
+        export->refs++;
+    pthread_mutex_unlock(&exports->lock);
+    return export;
+}
+
+static void describe(struct briq_export *export, struct briq_nbd_export_info *info)
+{
+    bool read_only = briq_store_read_only(export->store);
+    uint16_t flags = NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
+    flags |= read_only ? NBD_FLAG_READ_ONLY
+                       : NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
+                             NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+    info->name = export->name;
+    info->size_bytes = briq_store_size(export->store);
+    info->id = export->id;
+    info->flags = flags;
+    info->handle = export;
+    briq_source_describe(export->store, info->description);
+}
+
+static int catalog_find(void *opaque, const char *name, size_t len,
+                        struct briq_nbd_export_info *ret)
+{
+    struct briq_exports *exports = opaque;
+    if (exports->closing)
+        return -ESHUTDOWN;
+    struct briq_export *export = briq_exports_get(exports, name, len);
+    if (export == NULL) {
+        briq_log_line(&exports->log, BRIQ_LOG_INFO, "a client asked for an unknown export '%.*s'",
+                      (int)(len < 64 ? len : 64), name);
+        return -ENOENT;
+    }
+    describe(export, ret);
+    return 0;
+}
+
+static void catalog_release(void *opaque, void *handle)
+{
+    briq_exports_put(opaque, handle);
+}
+
+static void catalog_each(void *opaque, void (*emit)(void *, const struct briq_nbd_export_info *),
+                         void *emit_opaque)
+{
+    struct briq_exports *exports = opaque;
+    pthread_mutex_lock(&exports->lock);
+    for (struct briq_node *node = exports->list.head.next; node != &exports->list.head;
+         node = node->next) {
+        struct briq_nbd_export_info info;
+        describe(export_of(node), &info);
+        emit(emit_opaque, &info);
+    }
+    pthread_mutex_unlock(&exports->lock);
+}
+
+struct briq_nbd_catalog briq_exports_catalog(struct briq_exports *exports)
+{
+    return (struct briq_nbd_catalog){
+        .find = catalog_find,
+        .release = catalog_release,
+        .each = catalog_each,
+        .opaque = exports,
+    };
+}

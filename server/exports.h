@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * exports.h - the volumes that this process serves, by export name.
+ *
+ * There is one store a volume, shared by all connections: that is what makes a flush on one cover
+ * what another has written. Exports come and go while connections run: a connection holds its
+ * export, and the store is closed when the last one has let go of it.
+ *
+ * Thread: any; the table has a lock of its own, which is never held while a store is opened or
+ * closed.
+ */
+#ifndef BRIQ_SERVER_EXPORTS_H
+#define BRIQ_SERVER_EXPORTS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "common/base/counter.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/exports/source.h"
+#include "common/store/store.h"
+#include "server/handshake.h"
+
+/* What connections have done; those that are open add theirs when they are asked. */
+struct briq_nbd_counts {
+    briq_counter reads, read_bytes, hole_bytes; /* hole_bytes: answered without data */
+    briq_counter writes, write_bytes;
+    briq_counter flushes, trims, trim_bytes, zeroes, zero_bytes, caches, statuses;
+    briq_counter errors; /* requests that were answered with one */
+};
+
+struct briq_export {
+    struct briq_node node;
+    char *name, *source; /* owned; constant */
+    struct briq_store *store;
+    uint64_t id;           /* never used again by another one */
+    unsigned refs;         /* under the table's lock: its place in the table, and connections */
+    briq_counter connections; /* now */
+    struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
+};
+
+struct briq_exports {
+    pthread_mutex_t lock;
+    struct briq_list list;
+    size_t count;
+    uint64_t last_id;
+    bool closing;        /* no new connections */
+    struct briq_log log;
+};
+
+void briq_exports_init(struct briq_exports *exports, const struct briq_log *log);
+
+/*
+ * Opens the volume `source`, starts its maintenance and gives it to clients as `name`; NULL: the
+ * name that follows from the source. 0, or -errno explained in err: as briq_store_open(), -EINVAL
+ * (no name), -EEXIST (another export has it). Blocks.
+ */
+int briq_exports_add(struct briq_exports *exports, const char *name, const char *source,
+                     const struct briq_open_options *options, struct briq_error *err) BRIQ_MUST;
+
+/* No handshake finds an export from now on. */
+void briq_exports_refuse(struct briq_exports *exports);
+
+/*
+ * Flushes and closes all volumes; no connection may hold one. Failures are logged. Returns the
+ * first error.
+ */
+int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
+
+/* The export of that name, held, or NULL. An empty name means the only one. */
+struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
+void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
+
+/* What handshakes look exports up in; valid as long as the table. */
+struct briq_nbd_catalog briq_exports_catalog(struct briq_exports *exports);
+
+#endif

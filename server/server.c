@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/ring/ring.h"
+#include "server/engine.h"
+
+#define CONNECTIONS_DEFAULT 100u
+#define SECOND_NS           UINT64_C(1000000000)
+#define HANDSHAKE_DEFAULT   (10 * SECOND_NS)
+#define DRAIN_DEFAULT       (5 * SECOND_NS)
+
+static unsigned processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (n < 1)
+        return 1;
+    return n < (long)BRIQ_SERVER_THREADS_MAX ? (unsigned)n : BRIQ_SERVER_THREADS_MAX;
+}
+
+static void complete(struct briq_server_options *options)
+{
+    if (options->threads == 0)
+        options->threads = processors();
+    if (options->max_connections == 0)
+        options->max_connections = CONNECTIONS_DEFAULT;
+    if (options->handshake_ns == 0)
+        options->handshake_ns = HANDSHAKE_DEFAULT;
+    if (options->drain_ns == 0)
+        options->drain_ns = DRAIN_DEFAULT;
+}
+
+static int choose_engine(struct briq_server *server, struct briq_error *err)
+{
+    struct briq_error why = {""};
+    const struct briq_log *log = &server->options.log;
+    server->ops = &briq_thread_engine;
+    if (server->options.engine == BRIQ_ENGINE_THREADS)
+        return 0;
+    int r = briq_ring_probe(&why);
+    if (r < 0 && server->options.engine == BRIQ_ENGINE_RING)
+        return briq_error_set(err, r, "%s", why.text);
+    if (r < 0)
+        briq_log_line(log, BRIQ_LOG_WARNING, "%s: serving with a thread for each connection",
+                      why.text);
+    else
+        server->ops = &briq_ring_engine;
+    return 0;
+}
+
+int briq_server_open(const struct briq_server_options *options, struct briq_error *err,
+                     struct briq_server **ret)
+{
+    if (options->threads > BRIQ_SERVER_THREADS_MAX ||
+        options->max_connections > BRIQ_SERVER_CONNECTIONS_MAX)
+        return briq_error_set(err, -EINVAL, "at most %u threads and %u connections",
+                              BRIQ_SERVER_THREADS_MAX, BRIQ_SERVER_CONNECTIONS_MAX);
+    struct briq_server *server = calloc(1, sizeof *server);
+    if (server == NULL)
+        return briq_error_set(err, -ENOMEM, "out of memory");
+    server->options = *options;
+    complete(&server->options);
+    int r = choose_engine(server, err);
+    if (r < 0) {
+        free(server);
+        return r;
+    }
+    briq_exports_init(&server->exports, &server->options.log);
+    *ret = server;
+    return 0;
+}
+
+int briq_server_export(struct briq_server *server, const char *name, const char *source,
+                       const struct briq_open_options *options, struct briq_error *err)
+{
+    return briq_exports_add(&server->exports, name, source, options, err);
+}
+
+int briq_server_listen(struct briq_server *server, const char *address, struct briq_error *err)
+{
+    int r = briq_listener_open(address, &server->listeners[server->listener_count],
+                               BRIQ_LISTENERS_MAX - server->listener_count, err);
+    if (r < 0)
+        return r;
+    server->listener_count += (unsigned)r;
+    return 0;
+}
+
+int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err)
+{
+    if (server->listener_count == BRIQ_LISTENERS_MAX)
+        return briq_error_set(err, -E2BIG, "more than %u sockets", BRIQ_LISTENERS_MAX);
+    int r = briq_listener_adopt(fd, &server->listeners[server->listener_count], err);
+    server->listener_count += r == 0;
+    return r;
+}
+
+int briq_server_start(struct briq_server *server, struct briq_error *err)
+{
+    int r = server->ops->start(server, err);
+    server->started = r == 0;
+    return r;
+}
+
+bool briq_server_admit(struct briq_server *server)
+{
+    unsigned now = atomic_fetch_add(&server->connections, 1);
+    if (now < server->options.max_connections)
+        return true;
+    atomic_fetch_sub(&server->connections, 1);
+    /* Once, and then for each power of two: a flood must not become a flood of lines. */
+    uint64_t refused = atomic_fetch_add(&server->refused, 1) + 1;
+    if ((refused & (refused - 1)) == 0)
+        briq_log_line(&server->options.log, BRIQ_LOG_WARNING,
+                      "a connection was refused, there are %u already (%llu refused so far)",
+                      server->options.max_connections, (unsigned long long)refused);
+    return false;
+}
+
+void briq_server_leave(struct briq_server *server)
+{
+    atomic_fetch_sub(&server->connections, 1);
+}
+
+int briq_server_connect(struct briq_server *server, int fd)
+{
+    if (!briq_server_admit(server)) {
+        close(fd);
+        return -EBUSY;
+    }
+    return server->ops->connect(server, fd);
+}
+
+unsigned briq_server_connections(const struct briq_server *server)
+{
+    return atomic_load(&server->connections);
+}
+
+int briq_server_uri(const struct briq_server *server, const char *name, char *text, size_t room)
+{
+    if (server->listener_count == 0)
+        return -ENOENT;
+    return briq_listener_uri(&server->listeners[0], name != NULL ? name : "", text, room);
+}
+
+const char *briq_server_describe(const struct briq_server *server, char *text, size_t room)
+{
+    server->ops->describe(server, text, room);
+    return text;
+}
+
+void briq_server_stop(struct briq_server *server)
+{
+    briq_exports_refuse(&server->exports);
+    if (server->started)
+        server->ops->stop(server);
+    server->started = false;
+    while (server->listener_count > 0)
+        briq_listener_close(&server->listeners[--server->listener_count]);
+}
+
+int briq_server_close(struct briq_server *server)
+{
+    if (server == NULL)
+        return 0;
+    briq_server_stop(server);
+    int r = briq_exports_close(&server->exports);
+    free(server);
+    return r;
+}

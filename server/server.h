@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * server.h - an NBD server for Briq volumes: the one header of this room that programs include.
+ *
+ *     briq_server_open()       nothing is running yet
+ *     briq_server_export()     volumes are opened and locked: errors reach the user here
+ *     briq_server_listen()     sockets are bound, for the same reason
+ *     briq_server_start()      threads; from here on clients are served
+ *     briq_server_stop()       no new connections, those there are end; waits for them
+ *     briq_server_close()      volumes are flushed and closed
+ *
+ * Two engines serve the same protocol code: rings (io_uring, a few threads for all connections) and
+ * threads (one a connection, blocking), for where there is no io_uring and to be compared with.
+ *
+ * Thread: one thread makes these calls, unless a function says otherwise.
+ */
+#ifndef BRIQ_SERVER_SERVER_H
+#define BRIQ_SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/attr.h"
+#include "common/base/error.h"
+#include "common/base/log.h"
+#include "common/store/store.h"
+
+struct briq_server;
+
+enum briq_engine {
+    BRIQ_ENGINE_AUTO, /* rings, or threads where they cannot be had (which is logged) */
+    BRIQ_ENGINE_RING,
+    BRIQ_ENGINE_THREADS,
+};
+
+#define BRIQ_SERVER_THREADS_MAX     64u
+#define BRIQ_SERVER_CONNECTIONS_MAX 4096u
+
+/* Zero-initialised: the defaults. */
+struct briq_server_options {
+    enum briq_engine engine;
+    unsigned threads;             /* of the ring engine; 0: as many as processors */
+    unsigned max_connections;     /* more are closed at once; 0: 100 */
+    uint64_t handshake_ns;        /* for a client to choose its export; 0: 10 s */
+    uint64_t drain_ns;            /* for connections to end when stopped; 0: 5 s */
+    uint64_t spin_ns;             /* a ring looks so long for more before it sleeps; 0: not */
+    uint32_t send_bytes, recv_bytes; /* sockets' buffers; 0: the kernel's default */
+    struct briq_log log;
+};
+
+/* 0 and *ret for briq_server_close(), or -errno explained in err. */
+int briq_server_open(const struct briq_server_options *options, struct briq_error *err,
+                     struct briq_server **ret) BRIQ_MUST;
+
+/*
+ * Opens the volume `source` and exports it as `name` (NULL: what follows from its file name).
+ * 0, or -errno explained in err. Blocks.
+ */
+int briq_server_export(struct briq_server *server, const char *name, const char *source,
+                       const struct briq_open_options *options, struct briq_error *err) BRIQ_MUST;
+
+/*
+ * Listens on "unix:PATH" or "tcp:HOST:PORT" (an IPv6 address in brackets; HOST empty: all). A
+ * socket file that nobody listens on any more is replaced. 0, or -errno explained in err:
+ * -EADDRINUSE, -EINVAL (no address), others of the system. Blocks (host names).
+ */
+int briq_server_listen(struct briq_server *server, const char *address,
+                       struct briq_error *err) BRIQ_MUST;
+
+/* Takes over a socket that listens already, made by a service manager. */
+int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err) BRIQ_MUST;
+
+/* Starts the threads. 0, or -errno explained in err. */
+int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_MUST;
+
+/* Serves a connected socket, which is the server's from now on. After start. 0 or -errno. */
+int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
+
+/* Connections there are now. Thread: any. */
+unsigned briq_server_connections(const struct briq_server *server);
+
+/* Writes the URI of an export (NULL: the default one) at the first address. Returns its length, or
+ * -ENOENT: the server listens nowhere. */
+int briq_server_uri(const struct briq_server *server, const char *name, char *text, size_t room);
+
+/* "io_uring, 2 threads (single issuer, deferred task work)" */
+const char *briq_server_describe(const struct briq_server *server, char *text, size_t room);
+
+/* Ends all connections: what is under way is answered if it takes no longer than drain_ns. Blocks.
+ */
+void briq_server_stop(struct briq_server *server);
+
+/* Stops if that was not done; flushes and closes all volumes, frees all. Returns the first error of
+ * a volume. NULL is accepted. Blocks. */
+int briq_server_close(struct briq_server *server);
+
+#endif
