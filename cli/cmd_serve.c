@@ -35,8 +35,9 @@ struct serve_job {
 
 static int engine_of(const char *text, enum briq_engine *ret, struct briq_error *err)
 {
-    static const char *const names[] = {
-        [BRIQ_ENGINE_AUTO] = "auto", [BRIQ_ENGINE_RING] = "ring", [BRIQ_ENGINE_THREADS] = "threads"};
+    static const char *const names[] = {[BRIQ_ENGINE_AUTO] = "auto",
+                                        [BRIQ_ENGINE_RING] = "ring",
+                                        [BRIQ_ENGINE_THREADS] = "threads"};
     for (size_t i = 0; i < BRIQ_COUNT_OF(names); i++) {
         if (strcmp(text, names[i]) == 0) {
             *ret = (enum briq_engine)i;
@@ -121,8 +122,7 @@ static int listen_on_all(struct serve_job *job, struct briq_error *err)
 {
     const struct briq_words *nbd = &job->args->nbd;
     if (nbd->count == 0)
-        return briq_error_set(err, -EINVAL,
-                              "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT");
+        return briq_error_set(err, -EINVAL, "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT");
     int r = 0;
     for (unsigned i = 0; r == 0 && i < nbd->count; i++)
         r = briq_server_listen(job->server, nbd->list[i], err);
@@ -191,7 +191,8 @@ const struct briq_verb briq_verb_serve = {
     .summary = "serve volumes to NBD clients",
     .description =
         (const char *const[]){
-            "Serves each VOLUME to NBD clients: QEMU, nbdcopy, the kernel's nbd-client and whatever "
+            "Serves each VOLUME to NBD clients: QEMU, nbdcopy, the kernel's nbd-client and "
+            "whatever "
             "else speaks the protocol. A VOLUME is a file, a block device or mem:SIZE (in memory, "
             "gone with this program); its export name is the file name without \".briq\", or mem, "
             "or NAME when it is written NAME=VOLUME. A client that names no export gets the only "
@@ -260,8 +261,9 @@ const struct briq_verb briq_verb_serve = {
              .value = "MICROSECONDS",
              .min = 0,
              .max = 1000,
-             .help = "Before a thread sleeps, look so long for the next request; halves the latency "
-                     "of one request at a time and takes processor time. Default: 0."},
+             .help =
+                 "Before a thread sleeps, look so long for the next request; halves the latency "
+                 "of one request at a time and takes processor time. Default: 0."},
             {.name = "sndbuf",
              .kind = BRIQ_OPTION_SIZE,
              .offset = offsetof(struct serve_args, send_bytes),

@@ -12,7 +12,7 @@
 struct recover_args {
     const char *device, *affinity;
     uint64_t spin, threads;
-    bool foreground;
+    bool replace, foreground;
 };
 
 static const struct recover_args defaults = {.affinity = "mask", .threads = 1};
@@ -35,6 +35,7 @@ static int fill_job(const struct recover_args *a, struct briq_ublk_job *job, str
     job->verb = "ublk recover";
     job->foreground = a->foreground;
     job->recover = true;
+    job->replace = a->replace;
     options->spin_ns = a->spin * 1000;
     options->wishes.threads_per_queue = (unsigned)a->threads;
     int r = briq_ublk_parse_id(a->device, err, &options->id);
@@ -78,6 +79,11 @@ const struct briq_verb briq_verb_ublk_recover = {
         },
     .options =
         (const struct briq_option[]){
+            {.name = "replace",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = FIELD(replace),
+             .help = "Take over from a server that lives, say to upgrade it: it closes the volume "
+                     "and ends. Requests wait meanwhile."},
             {.name = "affinity",
              .kind = BRIQ_OPTION_TEXT,
              .offset = FIELD(affinity),
@@ -106,6 +112,7 @@ const struct briq_verb briq_verb_ublk_recover = {
     .examples =
         (const struct briq_example[]){
             {"briq ublk recover 0", "A new server for /dev/ublkb0."},
+            {"briq ublk recover --replace 0", "From now on this version of briq serves it."},
             {0},
         },
     .args_bytes = sizeof(struct recover_args),

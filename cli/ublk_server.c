@@ -14,12 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cli/cancel.h"
 #include "cli/daemon.h"
+#include "cli/ublk_devices.h"
 #include "cli/ublk_socket.h"
 #include "common/base/size.h"
+
+#define DYING_MS 2000  /* from a signal that kills to the end of the process */
+#define LEAVE_MS 60000 /* a server closes its volume, checkpoint and all */
 
 struct server {
     struct briq_ublk_job *job;
@@ -60,6 +65,42 @@ static int open_volume(struct server *server, struct briq_error *err)
                  : 0;
 }
 
+/* Waits for the process to end. 0, or -EBUSY when it lives on. */
+static int wait_for_end(const struct server *server, pid_t pid, int ms)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return errno == ESRCH ? 0 : -errno;
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
+                            {.fd = server->cancel.fd, .events = POLLIN}};
+    int n = poll(fds, 2, ms);
+    bool ended = n > 0 && fds[0].revents != 0;
+    close(fd);
+    return ended ? 0 : -EBUSY;
+}
+
+/* A server that was just killed may still be on its way out, with the volume's lock. */
+static int settle_predecessor(struct server *server, struct briq_error *err)
+{
+    uint32_t id = server->job->options.id;
+    struct ublk_dev_info info;
+    char reply[BRIQ_ERROR_TEXT_MAX];
+    int r = briq_ublk_get_info(server->control, id, &info);
+    if (r < 0)
+        return briq_ublk_explain(id, "GET_DEV_INFO", r, err);
+    if (info.state != UBLK_STATE_LIVE || info.server_pid <= 0)
+        return 0;
+    if (server->job->replace)
+        r = briq_ublk_socket_ask(id, "leave", reply, sizeof reply, err);
+    if (r == 0)
+        r = wait_for_end(server, info.server_pid, server->job->replace ? LEAVE_MS : DYING_MS);
+    if (r < 0)
+        return briq_error_set(
+            err, r, "device %" PRIu32 " has a server (pid %d)%s", id, info.server_pid,
+            server->job->replace ? " which does not end" : "; --replace takes over from it");
+    return 0;
+}
+
 /* A volume in memory dies with its server: a device that waited for another one would wait for
  * ever, or show zeros where there was data. */
 static void settle_death(struct server *server)
@@ -83,7 +124,9 @@ static int bring_up(struct server *server, struct briq_error *err)
     int r = briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
-    r = open_volume(server, err);
+    r = server->job->recover ? settle_predecessor(server, err) : 0;
+    if (r == 0)
+        r = open_volume(server, err);
     if (r < 0)
         return r;
     settle_death(server);

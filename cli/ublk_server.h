@@ -14,6 +14,7 @@ struct briq_ublk_job {
     const char *verb;
     bool foreground;
     bool recover;                 /* take over options.id instead of making a device */
+    bool replace;                 /* recover: ask a server that lives to leave */
     struct briq_ublk_record what; /* the volume and how it is opened */
     struct briq_ublk_options options;
 };

@@ -48,10 +48,14 @@ struct briq_ublk_worker {
     size_t descs_bytes;
     struct briq_ublk_payload payload;
     struct slot *slots;
-    unsigned slot_count, live; /* not over */
+    unsigned slot_count;
     unsigned owned;            /* requests under way */
+    bool ending;               /* the kernel brings nothing more: what is under way is answered */
     bool leaving;              /* nothing more is begun or answered */
-    int refused;               /* the first -errno of a command */
+    struct briq_ring_task end; /* ends the loop a turn after it was posted first */
+    bool end_posted;
+    unsigned end_turns;
+    int refused; /* the first -errno of a command */
     struct briq_ublk_counts counts;
 
     /* between the threads */
@@ -85,6 +89,25 @@ static void send_command(struct slot *slot, unsigned op, int result)
     slot->state = BRIQ_UBLK_TAG_ARMED;
 }
 
+/* The answers of this turn are still to be submitted, so the loop ends in the next one. */
+static void run_end(struct briq_ring *ring, struct briq_ring_task *task)
+{
+    struct briq_ublk_worker *worker = BRIQ_CONTAINER_OF(task, struct briq_ublk_worker, end);
+    if (worker->end_turns++ == 0)
+        briq_ring_post(ring, task);
+    else
+        briq_ring_stop(ring);
+}
+
+static void end_if_idle(struct briq_ublk_worker *worker)
+{
+    bool over = worker->ending || worker->leaving;
+    if (!over || worker->owned > 0 || worker->end_posted)
+        return;
+    worker->end_posted = true;
+    briq_ring_post(worker->ring, &worker->end);
+}
+
 static void answer(struct slot *slot, int result)
 {
     struct briq_ublk_worker *worker = slot->worker;
@@ -92,11 +115,9 @@ static void answer(struct slot *slot, int result)
         briq_ublk_payload_put(&worker->payload, slot->buffer);
     slot->buffer = NULL;
     worker->owned--;
-    if (worker->leaving) { /* the next server will be asked again */
-        if (worker->owned == 0)
-            briq_ring_stop(worker->ring);
-        return;
-    }
+    end_if_idle(worker);
+    if (worker->leaving)
+        return; /* the next server will be asked again */
     if (result < 0)
         briq_counter_add(&worker->counts.errors, 1);
     else if (slot->request.wants_data)
@@ -215,15 +236,17 @@ static void tell_control(struct briq_ublk_worker *worker)
     BRIQ_ASSERT(n == sizeof one);
 }
 
+/* A stop ends every tag, but a quiesce only those that are armed: one is enough to know. */
 static void tag_is_over(struct briq_ublk_worker *worker, int error)
 {
-    if (error < 0 && worker->refused == 0) {
+    if (error == 0) {
+        worker->ending = true;
+        end_if_idle(worker);
+    } else if (worker->refused == 0) {
         worker->refused = error;
         atomic_store(&worker->error, error);
         tell_control(worker);
     }
-    if (--worker->live == 0)
-        briq_ring_stop(worker->ring);
 }
 
 static void arrived(struct briq_ring *ring, struct briq_ring_op *op, int res, unsigned flags)
@@ -338,16 +361,16 @@ static void tell_started(struct briq_ublk_worker *worker, int error)
 static void abandon(struct briq_ring *ring, struct briq_ring_task *task)
 {
     struct briq_ublk_worker *worker = BRIQ_CONTAINER_OF(task, struct briq_ublk_worker, abandon);
+    (void)ring;
     worker->leaving = true;
-    if (worker->owned == 0)
-        briq_ring_stop(ring);
+    end_if_idle(worker);
 }
 
 static int serve(struct briq_ublk_worker *worker)
 {
+    worker->end.run = run_end;
     worker->abandon.run = abandon;
     worker->has_ring = true;
-    worker->live = worker->slot_count;
     for (unsigned i = 0; i < worker->slot_count; i++)
         send_command(&worker->slots[i], UBLK_IO_FETCH, 0);
     tell_started(worker, 0);
