@@ -9,6 +9,8 @@
 #   check-quick    the unit tests alone
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
+#   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
+#   deps-guest     installs what that needs and fetches its kernel, without installing it
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
@@ -26,6 +28,9 @@
 #   V=1                  show commands               WERROR=1         warnings are errors
 #   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
+#   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
+#   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
+#   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
 #   PREFIX DESTDIR BINDIR MANDIR COMPLETIONDIR PLUGINDIR
@@ -93,7 +98,8 @@ TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
 BENCH_SRC := $(call in_room,tests/bench)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC)
+GUEST_SRC := $(call in_room,tests/guest/tools)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC) $(GUEST_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
@@ -107,7 +113,8 @@ MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plu
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH)
+GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(GUEST_TOOLS)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
@@ -115,7 +122,7 @@ QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
 CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
 
-.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-asan check-tsan
+.PHONY: all deps deps-dev deps-guest tests check-guest check-guest-run check check-quick check-run check-quick-run check-asan check-tsan
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -184,6 +191,8 @@ $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+$(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
+	$(call link)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
@@ -227,6 +236,9 @@ deps:
 	@scripts/deps build test
 deps-dev:
 	@scripts/deps build test dev
+deps-guest:
+	@scripts/deps build test guest
+	@$(GUEST_ENV) tests/guest/fetch-kernel
 
 # ---- tests ---------------------------------------------------------------------------------------
 
@@ -247,6 +259,16 @@ check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
 	@$(MAKE) --no-print-directory check SAN=thread
+
+# Which kernel the guest boots, see tests/guest/fetch-kernel.
+GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GUEST_CPUS,$(if $($(name)),$(name)='$($(name))'))
+
+check-guest: $(if $(filter host,$(GUEST)),deps,deps-guest)
+	@$(SUBMAKE) check-guest-run
+check-guest-run: all $(GUEST_TOOLS)
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
+		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(if $(filter host,$(GUEST)),--host)
 
 bench-store: all
 	@./run briq bench store

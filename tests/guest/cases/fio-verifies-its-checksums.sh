@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What fio writes through the kernel's block layer it reads back, by its own checksums: requests of 4
+# to 128 KiB at random places, from two jobs, 16 in flight each.
+
+# shellcheck source=tests/guest/lib/guest.sh
+source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+use_disks
+
+briq create --force "$disk" 256M
+attach_volume "$disk"
+fio --name=verify --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --numjobs=2 \
+    --size=20M --offset_increment=128M --rw=randwrite --bsrange=4k-128k --randseed="$seed" \
+    --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 \
+    --buffer_compress_percentage=50 --output="$tmp/fio.log" || fail "fio: $(tail -n 20 "$tmp/fio.log")"
+detach_volume
+briq check --deep --quiet "$disk"
