@@ -17,9 +17,12 @@ struct add_args {
     const char *queues;
     uint64_t depth, max_io, block_size, spin, threads;
     const char *affinity, *on_death, *partitions;
-    bool read_only, direct, plain_copy, foreground;
+    const char *windows_dir;
+    bool read_only, direct, no_windows_file, plain_copy, foreground;
     uint64_t cache, null_bytes;
 };
+
+#define CACHE_DEFAULT (UINT64_C(128) << 20)
 
 static const struct add_args defaults = {
     .id = UBLK_ANY_ID,
@@ -30,6 +33,7 @@ static const struct add_args defaults = {
     .affinity = "mask",
     .on_death = "queue",
     .partitions = "auto",
+    .cache = CACHE_DEFAULT,
 };
 
 static int parse_queues(const char *text, struct briq_error *err, unsigned *ret)
@@ -65,6 +69,15 @@ static int check_sizes(const struct add_args *a, struct briq_error *err)
     return 0;
 }
 
+static int fill_path(const char *path, char absolute[PATH_MAX], struct briq_error *err)
+{
+    if (realpath(path, absolute) != NULL)
+        return 0;
+    int r = -errno;
+    absolute[0] = '\0';
+    return briq_error_set(err, r, "%s: %s", path, strerror(-r));
+}
+
 /* The server does not stay in this directory, and the next one may not have been here. */
 static int fill_volume(const char *volume, struct briq_ublk_record *what, struct briq_error *err)
 {
@@ -76,12 +89,7 @@ static int fill_volume(const char *volume, struct briq_ublk_record *what, struct
         strncpy(what->volume, volume, sizeof what->volume - 1);
         return 0;
     }
-    if (realpath(volume, what->volume) == NULL) {
-        int r = -errno;
-        what->volume[0] = '\0';
-        return briq_error_set(err, r, "%s: %s", volume, strerror(-r));
-    }
-    return 0;
+    return fill_path(volume, what->volume, err);
 }
 
 static int fill_job(const struct add_args *a, struct briq_ublk_job *job, struct briq_error *err)
@@ -91,7 +99,8 @@ static int fill_job(const struct add_args *a, struct briq_ublk_job *job, struct 
     job->foreground = a->foreground;
     job->what.read_only = a->read_only;
     job->what.direct = a->direct;
-    job->what.cache_bytes = a->cache;
+    job->what.no_windows_file = a->no_windows_file;
+    job->what.cache_bytes = a->cache != 0 ? a->cache : UINT64_MAX; /* none */
     job->what.null_bytes = a->null_bytes;
     options->id = (uint32_t)a->id;
     options->depth = (unsigned)a->depth;
@@ -109,6 +118,8 @@ static int fill_job(const struct add_args *a, struct briq_ublk_job *job, struct 
         r = briq_ublk_on_death_parse(a->on_death, err, &options->wishes.on_death);
     if (r == 0)
         r = briq_ublk_partitions_parse(a->partitions, err, &options->wishes.partitions);
+    if (r == 0 && a->windows_dir != NULL)
+        r = fill_path(a->windows_dir, job->what.windows_dir, err);
     return r == 0 ? fill_volume(a->volume, &job->what, err) : r;
 }
 
@@ -209,9 +220,19 @@ static const struct briq_option options[] = {
      .kind = BRIQ_OPTION_SIZE,
      .offset = FIELD(cache),
      .value = "SIZE",
-     .min = 1 << 20,
      .max = UINT64_C(1) << 40,
-     .help = "Size of that cache. Default: 128M."},
+     .help = "Size of that cache, 0 for none. Default: 128M."},
+    {.name = "windows-dir",
+     .kind = BRIQ_OPTION_TEXT,
+     .offset = FIELD(windows_dir),
+     .value = "DIR",
+     .help = "A tmpfs for the append windows: what was acknowledged outlives the server there. "
+             "Default: /dev/shm."},
+    {.name = "no-windows-file",
+     .kind = BRIQ_OPTION_FLAG,
+     .offset = FIELD(no_windows_file),
+     .help = "Keep the append windows in private memory, and acknowledge a write only when the "
+             "volume's file has it. Slower."},
     {.name = "plain-copy",
      .kind = BRIQ_OPTION_FLAG,
      .offset = FIELD(plain_copy),

@@ -52,6 +52,8 @@ static int open_volume(struct server *server, struct briq_error *err)
         .read_only = what->read_only,
         .direct = what->direct,
         .cache_bytes = what->cache_bytes,
+        .no_windows_file = what->no_windows_file,
+        .windows_dir = what->windows_dir[0] != '\0' ? what->windows_dir : NULL,
         .log = server->log,
     };
     if (!has_store(server->job))
@@ -105,14 +107,8 @@ static int settle_predecessor(struct server *server, struct briq_error *err)
  * ever, or show zeros where there was data. */
 static void settle_death(struct server *server)
 {
-    struct briq_ublk_wishes *wishes = &server->job->options.wishes;
-    bool keeps = server->store == NULL || !briq_store_in_memory(server->store);
-    if (keeps || wishes->on_death == BRIQ_UBLK_REMOVE)
-        return;
-    wishes->on_death = BRIQ_UBLK_REMOVE;
-    briq_log_line(&server->log, BRIQ_LOG_WARNING,
-                  "%s is in memory alone: if the server dies, the device is removed",
-                  server->job->what.volume);
+    if (server->store != NULL && briq_store_in_memory(server->store))
+        server->job->options.wishes.on_death = BRIQ_UBLK_REMOVE;
 }
 
 static int bring_up(struct server *server, struct briq_error *err)
@@ -149,6 +145,10 @@ static void say_ready(struct server *server)
 {
     const struct ublk_dev_info *info = briq_ublk_device_info(server->device);
     char line[256];
+    if (server->store != NULL && briq_store_in_memory(server->store))
+        briq_log_line(&server->log, BRIQ_LOG_WARNING,
+                      "%s is in memory alone: if its server dies, the device is removed",
+                      server->job->what.volume);
     snprintf(line, sizeof line, "/dev/ublkb%" PRIu32 ": %u queue%s of %u requests, pid %d",
              info->dev_id, info->queues, info->queues == 1 ? "" : "s", info->depth, (int)getpid());
     briq_daemon_ready(&server->daemon, line);

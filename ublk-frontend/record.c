@@ -10,19 +10,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_MAX (PATH_MAX + 512)
+#define TEXT_MAX (2 * PATH_MAX + 512)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
 int briq_ublk_record_format(const struct briq_ublk_record *record, char *text, size_t room)
 {
-    if (strchr(record->volume, '\n') != NULL)
+    if (strchr(record->volume, '\n') != NULL || strchr(record->windows_dir, '\n') != NULL)
         return -EINVAL;
-    int n = snprintf(text, room,
-                     "volume=%s\nnull_bytes=%" PRIu64 "\nread_only=%d\ndirect=%d\n"
-                     "cache_bytes=%" PRIu64 "\npid=%d\n",
-                     record->volume, record->null_bytes, record->read_only, record->direct,
-                     record->cache_bytes, (int)record->pid);
+    int n =
+        snprintf(text, room,
+                 "volume=%s\nwindows_dir=%s\nnull_bytes=%" PRIu64 "\nread_only=%d\ndirect=%d\n"
+                 "no_windows_file=%d\ncache_bytes=%" PRIu64 "\npid=%d\n",
+                 record->volume, record->windows_dir, record->null_bytes, record->read_only,
+                 record->direct, record->no_windows_file, record->cache_bytes, (int)record->pid);
     return n < 0 || (size_t)n >= room ? -ENAMETOOLONG : 0;
 }
 
@@ -41,32 +42,57 @@ static int parse_number(const char *text, size_t len, uint64_t *ret)
     return 0;
 }
 
+static bool is_name(const char *name, size_t len, const char *wanted)
+{
+    return strlen(wanted) == len && memcmp(name, wanted, len) == 0;
+}
+
+static int parse_path(const char *value, size_t len, char path[PATH_MAX])
+{
+    if (len >= PATH_MAX)
+        return -EUCLEAN;
+    memcpy(path, value, len);
+    path[len] = '\0';
+    return 0;
+}
+
+static int parse_flag(const char *value, size_t len, bool *ret)
+{
+    uint64_t number = 0;
+    int r = parse_number(value, len, &number);
+    *ret = number != 0;
+    return r;
+}
+
+static int parse_pid(const char *value, size_t len, pid_t *ret)
+{
+    uint64_t number = 0;
+    int r = parse_number(value, len, &number);
+    *ret = (pid_t)number;
+    return r;
+}
+
 /* A line with a name that is not known is of a newer version, and left out. */
 static int parse_line(const char *name, size_t name_len, const char *value, size_t len,
                       struct briq_ublk_record *ret)
 {
-    uint64_t number = 0;
-    if (name_len == 6 && memcmp(name, "volume", 6) == 0) {
-        if (len >= sizeof ret->volume)
-            return -EUCLEAN;
-        memcpy(ret->volume, value, len);
-        ret->volume[len] = '\0';
-        return 0;
-    }
-    int r = parse_number(value, len, &number);
-    if (name_len == 10 && memcmp(name, "null_bytes", 10) == 0)
-        ret->null_bytes = number;
-    else if (name_len == 9 && memcmp(name, "read_only", 9) == 0)
-        ret->read_only = number != 0;
-    else if (name_len == 6 && memcmp(name, "direct", 6) == 0)
-        ret->direct = number != 0;
-    else if (name_len == 11 && memcmp(name, "cache_bytes", 11) == 0)
-        ret->cache_bytes = number;
-    else if (name_len == 3 && memcmp(name, "pid", 3) == 0)
-        ret->pid = (pid_t)number;
-    else
-        return 0;
-    return r;
+    if (is_name(name, name_len, "volume"))
+        return parse_path(value, len, ret->volume);
+    if (is_name(name, name_len, "windows_dir"))
+        return parse_path(value, len, ret->windows_dir);
+    if (is_name(name, name_len, "null_bytes"))
+        return parse_number(value, len, &ret->null_bytes);
+    if (is_name(name, name_len, "read_only"))
+        return parse_flag(value, len, &ret->read_only);
+    if (is_name(name, name_len, "direct"))
+        return parse_flag(value, len, &ret->direct);
+    if (is_name(name, name_len, "no_windows_file"))
+        return parse_flag(value, len, &ret->no_windows_file);
+    if (is_name(name, name_len, "cache_bytes"))
+        return parse_number(value, len, &ret->cache_bytes);
+    if (is_name(name, name_len, "pid"))
+        return parse_pid(value, len, &ret->pid);
+    return 0;
 }
 
 int briq_ublk_record_parse(const char *text, struct briq_ublk_record *ret)

@@ -20,9 +20,10 @@
 struct briq_ublk_record {
     char volume[PATH_MAX]; /* absolute, or mem:SIZE; empty: the device without a store */
     uint64_t null_bytes;   /* its size then */
-    bool read_only, direct;
-    uint64_t cache_bytes;
-    pid_t pid; /* of the server that wrote it */
+    bool read_only, direct, no_windows_file;
+    uint64_t cache_bytes;       /* as in briq_open_options */
+    char windows_dir[PATH_MAX]; /* absolute; empty: the default */
+    pid_t pid;                  /* of the server that wrote it */
 };
 
 /* Writes it for device `id`, replacing an older one at once. 0, or -errno explained in err. */
