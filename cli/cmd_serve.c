@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_serve.c - "briq serve": gives volumes to NBD clients until it is told to end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cancel.h"
+#include "cli/service.h"
 #include "cli/verb.h"
 #include "cli/warnings.h"
 #include "common/exports/source.h"
@@ -21,13 +25,20 @@ struct serve_args {
     uint64_t threads, max_connections, handshake_s, drain_s, spin_us, send_bytes, recv_bytes;
     const char *engine, *io, *windows_dir;
     uint64_t cache_bytes, accel, streams;
-    bool read_only, no_windows_file, print_uri, verbose;
+    const char *run, *pid_file;
+    bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
 };
 
 struct serve_job {
     const struct serve_args *args;
     struct briq_cancel cancel;
     struct briq_server *server;
+    struct briq_daemon daemon;
+    char *own_dir; /* of the socket that was made for --run */
+    int sockets;   /* handed over by a service manager */
+    pid_t command;
+    int command_fd; /* -1: there is no command */
+    int exit_code;  /* of the command */
 };
 
 /* ---- what the options mean ---------------------------------------------------------------------
@@ -47,6 +58,13 @@ static int engine_of(const char *text, enum briq_engine *ret, struct briq_error 
     return briq_error_set(err, -EINVAL, "--engine: \"%s\" is not auto, ring or threads", text);
 }
 
+static struct briq_log log_of(const struct serve_args *a)
+{
+    if (a->daemon)
+        return briq_warnings_syslog(a->verbose);
+    return a->verbose ? briq_warnings_everything() : briq_warnings_log();
+}
+
 static int server_options(const struct serve_args *a, struct briq_server_options *ret,
                           struct briq_error *err)
 {
@@ -58,7 +76,7 @@ static int server_options(const struct serve_args *a, struct briq_server_options
         .spin_ns = a->spin_us * MICROSECOND_NS,
         .send_bytes = (uint32_t)a->send_bytes,
         .recv_bytes = (uint32_t)a->recv_bytes,
-        .log = a->verbose ? briq_warnings_everything() : briq_warnings_log(),
+        .log = log_of(a),
     };
     return engine_of(a->engine, &ret->engine, err);
 }
@@ -83,10 +101,9 @@ static int open_options(const struct serve_args *a, struct briq_open_options *re
                                                     : a->cache_bytes,
         .accel = (unsigned)a->accel,
         .streams = (unsigned)a->streams,
-        .growth_bytes = BRIQ_VOLUME_BYTES_MAX,
         .no_windows_file = a->no_windows_file,
         .windows_dir = a->windows_dir,
-        .log = a->verbose ? briq_warnings_everything() : briq_warnings_log(),
+        .log = log_of(a),
     };
     return 0;
 }
@@ -118,14 +135,31 @@ static int export_all(struct serve_job *job, struct briq_error *err)
     return r;
 }
 
+/* A command needs a socket that nobody else has use for. */
+static int listen_for_command(struct serve_job *job, struct briq_error *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    char *address = NULL;
+    if (asprintf(&job->own_dir, "%s/briq-serve.XXXXXX", tmp != NULL ? tmp : "/tmp") < 0)
+        job->own_dir = NULL;
+    if (job->own_dir == NULL || mkdtemp(job->own_dir) == NULL ||
+        asprintf(&address, "unix:%s/socket", job->own_dir) < 0)
+        return briq_error_set(err, -errno, "a directory for the socket: %s", strerror(errno));
+    int r = briq_server_listen(job->server, address, err);
+    free(address);
+    return r;
+}
+
 static int listen_on_all(struct serve_job *job, struct briq_error *err)
 {
     const struct briq_words *nbd = &job->args->nbd;
-    if (nbd->count == 0)
-        return briq_error_set(err, -EINVAL, "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT");
     int r = 0;
     for (unsigned i = 0; r == 0 && i < nbd->count; i++)
         r = briq_server_listen(job->server, nbd->list[i], err);
+    for (int i = 0; r == 0 && i < job->sockets; i++)
+        r = briq_server_adopt(job->server, BRIQ_SERVICE_FD_FIRST + i, err);
+    if (r == 0 && nbd->count == 0 && job->sockets == 0 && job->args->run != NULL)
+        r = listen_for_command(job, err);
     return r;
 }
 
@@ -138,19 +172,81 @@ static void print_uri(const struct serve_job *job)
     fflush(stdout);
 }
 
+static int start_command(struct serve_job *job, struct briq_error *err)
+{
+    char uri[URI_MAX];
+    if (job->args->run == NULL)
+        return 0;
+    briq_server_uri(job->server, NULL, uri, sizeof uri);
+    int r = briq_command_start(job->args->run, uri, &job->command, err);
+    job->command_fd = r < 0 ? -1 : r;
+    return r < 0 ? r : 0;
+}
+
+static int serve_stdio(struct serve_job *job, struct briq_error *err)
+{
+    struct stat st;
+    if (!job->args->stdio)
+        return 0;
+    if (fstat(STDIN_FILENO, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return briq_error_set(err, -ENOTSOCK, "--stdio: standard input is not a socket");
+    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    int r = fd < 0 ? -errno : briq_server_connect(job->server, fd);
+    return r < 0 ? briq_error_set(err, r, "--stdio: %s", strerror(-r)) : 0;
+}
+
+/* A signal, the end of the command, or of the one connection. */
 static int wait_for_the_end(struct serve_job *job, struct briq_error *err)
 {
-    struct pollfd p = {.fd = job->cancel.fd, .events = POLLIN};
-    while (poll(&p, 1, -1) < 0)
+    struct pollfd p[] = {
+        {.fd = job->cancel.fd, .events = POLLIN},
+        {.fd = job->command_fd, .events = POLLIN},
+        {.fd = job->args->stdio ? briq_server_idle_fd(job->server) : -1, .events = POLLIN},
+    };
+    while (poll(p, BRIQ_COUNT_OF(p), -1) < 0)
         if (errno != EINTR)
             return briq_error_set(err, -errno, "poll: %s", strerror(errno));
+    if (job->command_fd >= 0)
+        job->exit_code = briq_command_wait(job->command, p[1].revents == 0);
     return 0;
+}
+
+static void say_ready(struct serve_job *job)
+{
+    char text[160];
+    const struct briq_log log = log_of(job->args);
+    briq_log_line(&log, BRIQ_LOG_INFO, "serving with %s",
+                  briq_server_describe(job->server, text, sizeof text));
+    if (job->args->print_uri)
+        print_uri(job);
+    briq_service_tell("READY=1");
+    briq_daemon_ready(&job->daemon);
+}
+
+/* How clients get here, and whether to stay here. */
+static int check_ways(struct serve_job *job, struct briq_error *err)
+{
+    const struct serve_args *a = job->args;
+    int r = briq_service_sockets(err);
+    if (r < 0)
+        return r;
+    job->sockets = r;
+    if (a->nbd.count == 0 && r == 0 && a->run == NULL && !a->stdio)
+        return briq_error_set(err, -EINVAL, "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT");
+    if (a->stdio && (a->daemon || a->print_uri || a->run != NULL))
+        return briq_error_set(err, -EINVAL,
+                              "--stdio goes with none of --daemon, --print-uri and --run");
+    if (a->daemon && a->run != NULL)
+        return briq_error_set(err, -EINVAL, "--daemon and --run contradict each other");
+    return a->daemon ? briq_daemon_begin(&job->daemon, err) : 0;
 }
 
 static int serve(struct serve_job *job, struct briq_error *err)
 {
     struct briq_server_options options;
     int r = server_options(job->args, &options, err);
+    if (r == 0)
+        r = check_ways(job, err);
     if (r == 0)
         r = briq_cancel_open(&job->cancel, err);
     if (r == 0)
@@ -161,23 +257,44 @@ static int serve(struct serve_job *job, struct briq_error *err)
         r = listen_on_all(job, err);
     if (r == 0)
         r = briq_server_start(job->server, err);
+    if (r == 0 && job->args->pid_file != NULL)
+        r = briq_pid_file_write(job->args->pid_file, err);
     if (r < 0)
         return r;
-    if (job->args->print_uri)
-        print_uri(job);
-    return wait_for_the_end(job, err);
+    say_ready(job);
+    r = serve_stdio(job, err);
+    if (r == 0)
+        r = start_command(job, err);
+    return r < 0 ? r : wait_for_the_end(job, err);
+}
+
+static void clean_up(struct serve_job *job)
+{
+    briq_cancel_close(&job->cancel);
+    if (job->command_fd >= 0)
+        close(job->command_fd);
+    if (job->own_dir != NULL)
+        rmdir(job->own_dir);
+    free(job->own_dir);
+    if (job->args->pid_file != NULL && job->server != NULL)
+        unlink(job->args->pid_file);
 }
 
 static enum briq_exit run(const void *args)
 {
-    struct serve_job job = {.args = args, .cancel = BRIQ_CANCEL_NONE};
+    struct serve_job job = {
+        .args = args, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE, .command_fd = -1};
     struct briq_error err = {""};
     int r = serve(&job, &err);
+    if (r == 0)
+        briq_service_tell("STOPPING=1");
     int closed = briq_server_close(job.server);
-    briq_cancel_close(&job.cancel);
+    clean_up(&job);
     if (r < 0)
         return briq_verb_fail("serve", &err, r);
-    return closed < 0 ? BRIQ_EXIT_UNWELL : BRIQ_EXIT_OK; /* which volume, the log has told */
+    if (closed < 0)
+        return BRIQ_EXIT_UNWELL; /* which volume, the log has told */
+    return (enum briq_exit)job.exit_code;
 }
 
 static const struct serve_args defaults = {
@@ -197,6 +314,8 @@ const struct briq_verb briq_verb_serve = {
             "gone with this program); its export name is the file name without \".briq\", or mem, "
             "or NAME when it is written NAME=VOLUME. A client that names no export gets the only "
             "one.",
+            "It also takes sockets that a service manager has made (LISTEN_FDS), and tells it when "
+            "it is ready (NOTIFY_SOCKET).",
             "The program stays in the foreground until SIGTERM, SIGINT or SIGHUP. Then it accepts "
             "nothing more, answers what is under way, flushes and closes the volumes.",
             "All connections are served by a few threads with io_uring. Where the system does not "
@@ -312,6 +431,27 @@ const struct briq_verb briq_verb_serve = {
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct serve_args, no_windows_file),
              .help = "Keep the append windows in private memory, and write before acknowledging."},
+            {.name = "run",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, run),
+             .value = "COMMAND",
+             .help = "Run COMMAND with sh, $uri being the default export, and end when it does, "
+                     "with its exit code. Without --nbd there is a socket for it alone."},
+            {.name = "stdio",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, stdio),
+             .help = "Serve one client on standard input, which must be a socket, and end when it "
+                     "goes."},
+            {.name = "daemon",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, daemon),
+             .help = "Go to the background when clients can connect; what is wrong before that is "
+                     "told here, and what comes later to the system's log."},
+            {.name = "pid-file",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, pid_file),
+             .value = "FILE",
+             .help = "Write the process id there when clients can connect."},
             {.name = "print-uri",
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct serve_args, print_uri),

@@ -15,13 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "cli/cancel.h"
-#include "cli/daemon.h"
+#include "cli/service.h"
 #include "cli/ublk_devices.h"
 #include "cli/ublk_socket.h"
-#include "common/base/size.h"
+#include "cli/warnings.h"
 
 #define DYING_MS 2000  /* from a signal that kills to the end of the process */
 #define LEAVE_MS 60000 /* a server closes its volume, checkpoint and all */
@@ -29,7 +30,7 @@
 struct server {
     struct briq_ublk_job *job;
     struct briq_daemon daemon;
-    struct briq_log log;
+    bool in_background; /* it has let go of the terminal: lines go to the system log */
     struct briq_cancel cancel;
     struct briq_store *store; /* NULL for the device without one */
     struct briq_ublk_control *control;
@@ -37,6 +38,32 @@ struct server {
     int socket_fd; /* other verbs ask here */
     bool leaving;  /* another server is to take the device over */
 };
+
+static void log_line(void *opaque, enum briq_log_level level, const char *line)
+{
+    const struct server *server = opaque;
+    struct briq_log terminal = briq_warnings_log();
+    static const int priorities[] = {
+        [BRIQ_LOG_ERROR] = LOG_ERR, [BRIQ_LOG_WARNING] = LOG_WARNING, [BRIQ_LOG_INFO] = LOG_INFO};
+    if (server->in_background)
+        syslog(priorities[level], "%s", line);
+    else
+        terminal.sink(terminal.opaque, level, line);
+}
+
+static struct briq_log log_of(struct server *server)
+{
+    return (struct briq_log){.sink = log_line, .opaque = server};
+}
+
+static enum briq_exit complain(const struct server *server, const struct briq_error *err, int code)
+{
+    const char *why = err->text[0] != '\0' ? err->text : strerror(-code);
+    if (!server->in_background)
+        return briq_verb_fail(server->job->verb, err, code);
+    syslog(LOG_ERR, "%s: %s", server->job->verb, why);
+    return BRIQ_EXIT_FAILED;
+}
 
 static bool has_store(const struct briq_ublk_job *job)
 {
@@ -54,7 +81,7 @@ static int open_volume(struct server *server, struct briq_error *err)
         .cache_bytes = what->cache_bytes,
         .no_windows_file = what->no_windows_file,
         .windows_dir = what->windows_dir[0] != '\0' ? what->windows_dir : NULL,
-        .log = server->log,
+        .log = log_of(server),
     };
     if (!has_store(server->job))
         return 0;
@@ -144,14 +171,19 @@ static int bring_up(struct server *server, struct briq_error *err)
 static void say_ready(struct server *server)
 {
     const struct ublk_dev_info *info = briq_ublk_device_info(server->device);
-    char line[256];
+    const struct briq_log log = log_of(server);
     if (server->store != NULL && briq_store_in_memory(server->store))
-        briq_log_line(&server->log, BRIQ_LOG_WARNING,
+        briq_log_line(&log, BRIQ_LOG_WARNING,
                       "%s is in memory alone: if its server dies, the device is removed",
                       server->job->what.volume);
-    snprintf(line, sizeof line, "/dev/ublkb%" PRIu32 ": %u queue%s of %u requests, pid %d",
-             info->dev_id, info->queues, info->queues == 1 ? "" : "s", info->depth, (int)getpid());
-    briq_daemon_ready(&server->daemon, line);
+    printf("/dev/ublkb%" PRIu32 ": %u queue%s of %u requests, pid %d\n", info->dev_id, info->queues,
+           info->queues == 1 ? "" : "s", info->depth, (int)getpid());
+    (void)fflush(stdout);
+    briq_service_tell("READY=1");
+    server->in_background = server->daemon.ready_fd >= 0;
+    if (server->in_background)
+        openlog("briq", LOG_PID, LOG_DAEMON);
+    briq_daemon_ready(&server->daemon);
 }
 
 /* ---- what others ask ------------------------------------------------------------------------- */
@@ -248,7 +280,7 @@ static int serve(struct server *server, struct briq_error *err)
  * it dies, and whoever recovers the device finds everything that was acknowledged. */
 static void die(struct server *server, struct briq_error *err, int code)
 {
-    (void)briq_daemon_failed(&server->daemon, server->job->verb, err, code);
+    (void)complain(server, err, code);
     _exit(BRIQ_EXIT_FAILED);
 }
 
@@ -273,7 +305,8 @@ static int run_device(struct server *server, struct briq_error *err)
     struct briq_error later = {""};
     int r = bring_up(server, err);
     if (r == 0) {
-        briq_ublk_harden_process(&server->log);
+        const struct briq_log log = log_of(server);
+        briq_ublk_harden_process(&log);
         say_ready(server);
         r = serve(server, err);
         if (r < 0)
@@ -302,16 +335,12 @@ static int run_server(struct server *server, struct briq_error *err)
 
 enum briq_exit briq_ublk_server_run(struct briq_ublk_job *job)
 {
-    struct server server = {.job = job, .cancel = BRIQ_CANCEL_NONE, .socket_fd = -1};
+    struct server server = {
+        .job = job, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE, .socket_fd = -1};
     struct briq_error err = {""};
-    enum briq_exit code = BRIQ_EXIT_OK;
-    bool starter = false;
-    int r = briq_daemon_start(&server.daemon, !job->foreground, job->verb, &err, &starter, &code);
-    if (r < 0)
-        return briq_verb_fail(job->verb, &err, r);
-    if (starter)
-        return code;
-    server.log = briq_daemon_log(&server.daemon);
-    r = run_server(&server, &err);
-    return r < 0 ? briq_daemon_failed(&server.daemon, job->verb, &err, r) : BRIQ_EXIT_OK;
+    /* First of all: the kernel ties a device to the process that makes it. */
+    int r = job->foreground ? 0 : briq_daemon_begin(&server.daemon, &err);
+    if (r == 0)
+        r = run_server(&server, &err);
+    return r < 0 ? complain(&server, &err, r) : BRIQ_EXIT_OK;
 }

@@ -2,6 +2,7 @@
 #include "cli/warnings.h"
 
 #include <stdio.h>
+#include <syslog.h>
 
 static void show(void *opaque, enum briq_log_level level, const char *line)
 {
@@ -39,4 +40,24 @@ struct briq_log briq_warnings_errors_only(void)
 struct briq_log briq_warnings_everything(void)
 {
     return (struct briq_log){.sink = show_everything};
+}
+
+static void to_syslog(void *opaque, enum briq_log_level level, const char *line)
+{
+    (void)opaque;
+    int priority = level == BRIQ_LOG_ERROR     ? LOG_ERR
+                   : level == BRIQ_LOG_WARNING ? LOG_WARNING
+                                               : LOG_INFO;
+    syslog(LOG_DAEMON | priority, "%s", line);
+}
+
+static void warnings_to_syslog(void *opaque, enum briq_log_level level, const char *line)
+{
+    if (level != BRIQ_LOG_INFO)
+        to_syslog(opaque, level, line);
+}
+
+struct briq_log briq_warnings_syslog(bool everything)
+{
+    return (struct briq_log){.sink = everything ? to_syslog : warnings_to_syslog};
 }

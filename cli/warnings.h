@@ -3,6 +3,8 @@
 #ifndef BRIQ_CLI_WARNINGS_H
 #define BRIQ_CLI_WARNINGS_H
 
+#include <stdbool.h>
+
 #include "common/base/log.h"
 
 /* Sinks for briq_open_options: errors and warnings get a line, information does not ... */
@@ -11,5 +13,7 @@ struct briq_log briq_warnings_log(void);
 struct briq_log briq_warnings_errors_only(void);
 /* ... and all there is. */
 struct briq_log briq_warnings_everything(void);
+/* The same for a program in the background: the system's log has them. */
+struct briq_log briq_warnings_syslog(bool everything);
 
 #endif

@@ -156,8 +156,7 @@ static const uint8_t *gather(struct briq_nbd_conn *conn, size_t n)
         conn->gather = larger;
         conn->gather_room = n;
     }
-    conn->gathered +=
-        briq_in_move(&conn->in, conn->gather + conn->gathered, n - conn->gathered);
+    conn->gathered += briq_in_move(&conn->in, conn->gather + conn->gathered, n - conn->gathered);
     return conn->gathered == n ? conn->gather : NULL;
 }
 
@@ -331,7 +330,7 @@ static bool take_status_payload(struct briq_nbd_conn *conn)
 static bool take_payload(struct briq_nbd_conn *conn)
 {
     return conn->taking->request.type == NBD_CMD_BLOCK_STATUS ? take_status_payload(conn)
-                                                               : take_write(conn);
+                                                              : take_write(conn);
 }
 
 static void begin_job(struct briq_nbd_conn *conn, struct briq_nbd_job *job)

@@ -103,10 +103,10 @@ struct briq_nbd_conn {
     uint8_t *gather;
     size_t gather_room, gathered;
 
-    struct briq_nbd_job *taking;  /* whose payload the stream is at */
-    uint64_t taken;               /* of it */
-    uint8_t *seam;                /* a block that came in parts; busy while `seam_job` */
-    uint32_t seam_len;            /* of it, so far */
+    struct briq_nbd_job *taking; /* whose payload the stream is at */
+    uint64_t taken;              /* of it */
+    uint8_t *seam;               /* a block that came in parts; busy while `seam_job` */
+    uint32_t seam_len;           /* of it, so far */
     struct briq_nbd_job *seam_job;
 
     struct briq_nbd_job *jobs, *free_job;
@@ -161,8 +161,7 @@ void briq_nbd_job_free(struct briq_nbd_job *job);
 /* Whether another reply may be made. */
 static inline bool briq_nbd_conn_has_room(const struct briq_nbd_conn *conn)
 {
-    return conn->out.bytes < NBD_OUT_BYTES_MAX &&
-           briq_out_has_pieces(&conn->out, 2 * NBD_JOBS_MAX);
+    return conn->out.bytes < NBD_OUT_BYTES_MAX && briq_out_has_pieces(&conn->out, 2 * NBD_JOBS_MAX);
 }
 
 #endif

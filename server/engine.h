@@ -30,6 +30,7 @@ struct briq_server {
     const struct briq_engine_ops *ops;
     void *engine; /* the engine's, between start and stop */
     bool started;
+    int idle_fd; /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;
     _Atomic uint64_t refused; /* connections: there were too many */
 };

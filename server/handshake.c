@@ -408,8 +408,7 @@ static enum briq_nbd_next take_flags(struct briq_nbd_handshake *hs, const uint8_
     return NBD_NEXT_HAGGLE;
 }
 
-void briq_nbd_handshake_begin(struct briq_nbd_handshake *hs,
-                              const struct briq_nbd_catalog *catalog)
+void briq_nbd_handshake_begin(struct briq_nbd_handshake *hs, const struct briq_nbd_catalog *catalog)
 {
     *hs = (struct briq_nbd_handshake){.catalog = catalog, .want = NBD_WANT_FLAGS};
     uint8_t *p = briq_bytes_add(&hs->out, 18);

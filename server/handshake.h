@@ -29,7 +29,7 @@
 /* Payload of one option. More ends the connection: nothing that makes sense is as long. */
 #define NBD_OPTION_BYTES_MAX (64u << 10)
 /* Options of one connection. */
-#define NBD_OPTIONS_MAX 256u
+#define NBD_OPTIONS_MAX     256u
 #define NBD_DESCRIPTION_MAX 128u
 /* Of our one meta context. */
 #define NBD_CONTEXT_ID 1u

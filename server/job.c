@@ -134,8 +134,8 @@ static void commit_hole(struct briq_nbd_job *job, uint32_t len)
 {
     bool last = left(job) == len;
     note_hole(job, len);
-    commit(job, briq_nbd_reply_hole(&job->conn->session, &job->request,
-                                    job->request.off + job->pos, len, last, job->slot.data));
+    commit(job, briq_nbd_reply_hole(&job->conn->session, &job->request, job->request.off + job->pos,
+                                    len, last, job->slot.data));
     job->pos += len;
 }
 
@@ -371,8 +371,7 @@ static enum briq_nbd_job_next begin_status(struct briq_nbd_job *job)
     uintptr_t at = briq_align_up((uintptr_t)job->slot.data + NBD_STATUS_HEAD, align);
     job->op.op.extents = (struct briq_extent *)at;
     job->op.op.extents_max = max;
-    return run_op(job, BRIQ_OP_STATUS, NULL, job->request.len, one ? BRIQ_OP_ONE : 0,
-                  status_done);
+    return run_op(job, BRIQ_OP_STATUS, NULL, job->request.len, one ? BRIQ_OP_ONE : 0, status_done);
 }
 
 static enum briq_nbd_job_next begin_write(struct briq_nbd_job *job)
@@ -385,9 +384,9 @@ static enum briq_nbd_job_next begin_write(struct briq_nbd_job *job)
 static enum briq_nbd_job_next begin(struct briq_nbd_job *job)
 {
     static const job_step begins[] = {
-        [NBD_CMD_READ] = begin_read,         [NBD_CMD_WRITE] = begin_write,
-        [NBD_CMD_FLUSH] = begin_flush,       [NBD_CMD_TRIM] = begin_range,
-        [NBD_CMD_WRITE_ZEROES] = begin_range, [NBD_CMD_CACHE] = begin_cache,
+        [NBD_CMD_READ] = begin_read,           [NBD_CMD_WRITE] = begin_write,
+        [NBD_CMD_FLUSH] = begin_flush,         [NBD_CMD_TRIM] = begin_range,
+        [NBD_CMD_WRITE_ZEROES] = begin_range,  [NBD_CMD_CACHE] = begin_cache,
         [NBD_CMD_BLOCK_STATUS] = begin_status,
     };
     if (job->error < 0)

@@ -239,14 +239,13 @@ int briq_listener_open(const char *address, struct briq_listener *list, unsigned
                        struct briq_error *err)
 {
     if (max == 0)
-        return briq_error_set(err, -E2BIG, "%s: more than %u sockets", address,
-                              BRIQ_LISTENERS_MAX);
+        return briq_error_set(err, -E2BIG, "%s: more than %u sockets", address, BRIQ_LISTENERS_MAX);
     if (strncmp(address, "unix:", 5) == 0)
         return open_unix(address + 5, list, err);
     if (strncmp(address, "tcp:", 4) == 0)
         return open_tcp(address + 4, list, max, err);
-    return briq_error_set(err, -EINVAL,
-                          "%s: no address; write unix:PATH or tcp:HOST:PORT", address);
+    return briq_error_set(err, -EINVAL, "%s: no address; write unix:PATH or tcp:HOST:PORT",
+                          address);
 }
 
 int briq_listener_adopt(int fd, struct briq_listener *ret, struct briq_error *err)

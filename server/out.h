@@ -52,8 +52,8 @@ struct briq_out_piece {
 struct briq_out {
     struct briq_out_pool *pool;
     struct briq_out_buf *current;
-    size_t bytes;     /* reserved and committed, not sent yet */
-    size_t committed; /* of those */
+    size_t bytes;                   /* reserved and committed, not sent yet */
+    size_t committed;               /* of those */
     unsigned first, count, sending; /* pieces: a ring; the first `sending` are being sent */
     struct briq_out_piece *pieces;
 };

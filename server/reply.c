@@ -45,8 +45,8 @@ size_t briq_nbd_reply_error(const struct briq_nbd_session *session,
         return (size_t)(put_simple(request, wire, p) - p);
 
     size_t len = text == NULL ? 0 : strnlen(text, NBD_REPLY_TEXT_MAX);
-    uint8_t *end = put_chunk(session, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_ERROR,
-                             (uint32_t)(6 + len), p);
+    uint8_t *end =
+        put_chunk(session, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_ERROR, (uint32_t)(6 + len), p);
     end = nbd_put32(end, wire);
     end = nbd_put16(end, (uint16_t)len);
     if (len > 0)

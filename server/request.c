@@ -28,10 +28,10 @@ int briq_nbd_request_decode(const struct briq_nbd_session *session, const uint8_
 
 /* What a command may be, by its type. */
 static const struct {
-    uint16_t flags;    /* allowed */
-    bool changes;      /* the volume */
-    bool moves_data;   /* over the wire: its length is limited */
-    int beyond;        /* the error for a range behind the end */
+    uint16_t flags;  /* allowed */
+    bool changes;    /* the volume */
+    bool moves_data; /* over the wire: its length is limited */
+    int beyond;      /* the error for a range behind the end */
 } commands[] = {
     [NBD_CMD_READ] = {NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_DF, false, true, -EINVAL},
     [NBD_CMD_WRITE] = {NBD_CMD_FLAG_FUA, true, true, -ENOSPC},

@@ -114,8 +114,8 @@ static const struct briq_nbd_host host = {
 /* ---- the socket --------------------------------------------------------------------------------
  */
 
-static void received(struct briq_ring *ring, struct briq_ring_recv *recv,
-                     struct briq_recv_buf *buf, int res)
+static void received(struct briq_ring *ring, struct briq_ring_recv *recv, struct briq_recv_buf *buf,
+                     int res)
 {
     (void)ring;
     struct briq_ring_conn *conn = BRIQ_CONTAINER_OF(recv, struct briq_ring_conn, recv);
@@ -145,8 +145,11 @@ static void send_replies(struct briq_ring_conn *conn)
     struct briq_out *out = &conn->nbd.out;
     if (conn->nbd.dead || out->sending > 0 || out->committed == 0)
         return;
-    conn->msg = (struct msghdr){.msg_iov = conn->iov,
-                                .msg_iovlen = briq_out_gather(out, conn->iov)};
+    conn->msg =
+        (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
+    /* More to send, to make, to take in, or to close, as soon as this is out? */
+    conn->send.urgent = out->count > out->sending || !briq_list_empty(&conn->nbd.stalled) ||
+                        conn->nbd.in.bytes > 0 || conn->nbd.phase == NBD_PHASE_CLOSING;
     briq_ring_send(conn->worker->ring, &conn->send, conn->fd);
 }
 

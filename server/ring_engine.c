@@ -4,6 +4,7 @@
  * connection to the worker that has the fewest; from then on no other thread touches it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,10 @@
 #include "common/base/clock.h"
 #include "server/worker.h"
 
-#define RECV_BUFS_MIN    64u
-#define RECV_BUFS_MAX    8192u
-#define RETRY_NS         UINT64_C(100000000)
-#define BUFS_A_CONN      4u
+#define RECV_BUFS_MIN 64u
+#define RECV_BUFS_MAX 8192u
+#define RETRY_NS      UINT64_C(100000000)
+#define BUFS_A_CONN   4u
 
 struct ring_engine {
     struct briq_worker *workers;
@@ -161,8 +162,26 @@ static int open_worker(struct briq_worker *worker, struct briq_error *err)
     int r = briq_ring_open(&ring_options, err, &worker->ring);
     if (r < 0)
         return r;
-    return briq_recv_open(worker->ring, NBD_RECV_BYTES,
-                          (uint32_t)briq_min_u64(bufs, RECV_BUFS_MAX), err);
+    return briq_recv_open(worker->ring, NBD_RECV_BYTES, (uint32_t)briq_min_u64(bufs, RECV_BUFS_MAX),
+                          err);
+}
+
+static void tell_counts(const struct briq_worker *worker)
+{
+    const struct briq_ring_counts *c = briq_ring_counts(worker->ring);
+    briq_log_line(&worker->server->options.log, BRIQ_LOG_INFO,
+                  "thread %u: %" PRIu64 " turns, %" PRIu64 " system calls, %" PRIu64
+                  " submissions, %" PRIu64 " completions (%" PRIu64 " at most in a turn), %" PRIu64
+                  " of %" PRIu64 " spins in vain, %" PRIu64 " sends whole and %" PRIu64
+                  " in parts, %" PRIu64 " times no buffer, %" PRIu64 " queues full, %" PRIu64
+                  " overflows",
+                  worker->index, briq_counter_get(&c->turns), briq_counter_get(&c->calls),
+                  briq_counter_get(&c->submitted), briq_counter_get(&c->completed),
+                  briq_counter_get(&c->completed_max),
+                  briq_counter_get(&c->spins) - briq_counter_get(&c->spin_hits),
+                  briq_counter_get(&c->spins), briq_counter_get(&c->sends_settled),
+                  briq_counter_get(&c->sends_partial), briq_counter_get(&c->recv_starved),
+                  briq_counter_get(&c->queue_full), briq_counter_get(&c->overflows));
 }
 
 static void *run_worker(void *opaque)
@@ -170,10 +189,12 @@ static void *run_worker(void *opaque)
     struct starting *starting = opaque;
     struct briq_worker *worker = starting->worker;
     int r = starting->result = open_worker(worker, starting->err);
-    sem_post(&starting->ready); /* starting is gone from here on */
+    sem_post(&starting->ready);                  /* starting is gone from here on */
     r = r < 0 ? 0 : briq_ring_run(worker->ring); /* who started it tells why it could not be */
     if (r < 0)
         briq_log_line(&worker->server->options.log, BRIQ_LOG_ERROR, "io_uring: %s", strerror(-r));
+    if (worker->ring != NULL)
+        tell_counts(worker);
     briq_ring_close(worker->ring);
     briq_out_pool_fini(&worker->pool);
     return NULL;
@@ -233,6 +254,7 @@ static int start(struct briq_server *server, struct briq_error *err)
     sem_init(&engine->deaf, 0, 0);
     for (; engine->count < server->options.threads; engine->count++) {
         workers[engine->count].server = server;
+        workers[engine->count].index = engine->count;
         int r = start_worker(&workers[engine->count], err);
         if (r < 0) {
             stop(server);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/ring/ring.h"
@@ -52,6 +53,13 @@ static int choose_engine(struct briq_server *server, struct briq_error *err)
     return 0;
 }
 
+static void free_server(struct briq_server *server)
+{
+    if (server->idle_fd >= 0)
+        close(server->idle_fd);
+    free(server);
+}
+
 int briq_server_open(const struct briq_server_options *options, struct briq_error *err,
                      struct briq_server **ret)
 {
@@ -65,8 +73,11 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
     server->options = *options;
     complete(&server->options);
     int r = choose_engine(server, err);
+    server->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (r == 0 && server->idle_fd < 0)
+        r = briq_error_set(err, -errno, "eventfd: %s", strerror(errno));
     if (r < 0) {
-        free(server);
+        free_server(server);
         return r;
     }
     briq_exports_init(&server->exports, &server->options.log);
@@ -123,7 +134,13 @@ bool briq_server_admit(struct briq_server *server)
 
 void briq_server_leave(struct briq_server *server)
 {
-    atomic_fetch_sub(&server->connections, 1);
+    if (atomic_fetch_sub(&server->connections, 1) == 1)
+        (void)eventfd_write(server->idle_fd, 1);
+}
+
+int briq_server_idle_fd(const struct briq_server *server)
+{
+    return server->idle_fd;
 }
 
 int briq_server_connect(struct briq_server *server, int fd)
@@ -169,6 +186,6 @@ int briq_server_close(struct briq_server *server)
         return 0;
     briq_server_stop(server);
     int r = briq_exports_close(&server->exports);
-    free(server);
+    free_server(server);
     return r;
 }

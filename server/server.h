@@ -41,11 +41,11 @@ enum briq_engine {
 /* Zero-initialised: the defaults. */
 struct briq_server_options {
     enum briq_engine engine;
-    unsigned threads;             /* of the ring engine; 0: as many as processors */
-    unsigned max_connections;     /* more are closed at once; 0: 100 */
-    uint64_t handshake_ns;        /* for a client to choose its export; 0: 10 s */
-    uint64_t drain_ns;            /* for connections to end when stopped; 0: 5 s */
-    uint64_t spin_ns;             /* a ring looks so long for more before it sleeps; 0: not */
+    unsigned threads;                /* of the ring engine; 0: as many as processors */
+    unsigned max_connections;        /* more are closed at once; 0: 100 */
+    uint64_t handshake_ns;           /* for a client to choose its export; 0: 10 s */
+    uint64_t drain_ns;               /* for connections to end when stopped; 0: 5 s */
+    uint64_t spin_ns;                /* a ring looks so long for more before it sleeps; 0: not */
     uint32_t send_bytes, recv_bytes; /* sockets' buffers; 0: the kernel's default */
     struct briq_log log;
 };
@@ -77,6 +77,9 @@ int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_M
 
 /* Serves a connected socket, which is the server's from now on. After start. 0 or -errno. */
 int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
+
+/* A descriptor that becomes readable when the last connection has ended; the server's. */
+int briq_server_idle_fd(const struct briq_server *server);
 
 /* Connections there are now. Thread: any. */
 unsigned briq_server_connections(const struct briq_server *server);

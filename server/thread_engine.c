@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * thread_engine.c - the engine without io_uring: a thread accepts, and each connection gets a thread
- * that receives, works and sends, blocking. The protocol's code is the same, and so is that all
- * replies to what was received together are sent together.
+ * thread_engine.c - the engine without io_uring: a thread accepts, and each connection gets a
+ * thread that receives, works and sends, blocking. The protocol's code is the same, and so is that
+ * all replies to what was received together are sent together.
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,7 +26,7 @@
 struct thread_engine {
     struct briq_server *server;
     pthread_t acceptor;
-    int stop_fd; /* readable when the acceptor is to end */
+    int stop_fd;          /* readable when the acceptor is to end */
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t gone;
     struct briq_list conns;
@@ -230,16 +230,15 @@ static struct thread_conn *new_conn(struct thread_engine *engine, int fd)
     conn->fd = fd;
     sem_init(&conn->woken, 0, 0);
     conn->memory = malloc((size_t)RECV_BUFS * NBD_RECV_BYTES);
-    if (conn->memory == NULL || briq_nbd_conn_init(&conn->nbd, &host, &engine->server->exports,
-                                                   &conn->pool) < 0) {
+    if (conn->memory == NULL ||
+        briq_nbd_conn_init(&conn->nbd, &host, &engine->server->exports, &conn->pool) < 0) {
         conn->fd = -1; /* the caller's */
         free_conn(conn);
         return NULL;
     }
     for (unsigned i = 0; i < RECV_BUFS; i++) {
-        conn->bufs[i] = (struct briq_recv_buf){.data = conn->memory + (size_t)i * NBD_RECV_BYTES,
-                                               .release = release,
-                                               .owner = conn};
+        conn->bufs[i] = (struct briq_recv_buf){
+            .data = conn->memory + (size_t)i * NBD_RECV_BYTES, .release = release, .owner = conn};
         release(&conn->bufs[i]);
     }
     return conn;

@@ -34,6 +34,7 @@ struct briq_acceptor {
 
 struct briq_worker {
     struct briq_server *server;
+    unsigned index;
     struct briq_ring *ring;
     pthread_t thread;
     struct briq_list conns;
@@ -44,7 +45,7 @@ struct briq_worker {
     unsigned acceptor_count;
     struct briq_ring_task begin; /* posted to the one that accepts, when all have started */
     struct briq_ring_task end;   /* posted to all */
-    bool ending, deaf; /* deaf: does not accept any more */
+    bool ending, deaf;           /* deaf: does not accept any more */
 };
 
 /* ring_conn.c: a connection of a worker. */

@@ -43,26 +43,26 @@ char *briq_source_absolute(const char *source)
 
 const char *briq_source_describe(struct briq_store *store, char text[BRIQ_EXPORT_TEXT_MAX])
 {
-    struct briq_stats stats;
+    struct briq_usage usage;
     char size[BRIQ_SIZE_TEXT_MAX], data[BRIQ_SIZE_TEXT_MAX], stored[BRIQ_SIZE_TEXT_MAX];
 
-    briq_store_stats(store, &stats);
-    briq_size_format(stats.size_bytes, size);
-    if (stats.mapped_blocks == 0) {
+    briq_store_usage(store, &usage);
+    briq_size_format(usage.size_bytes, size);
+    if (usage.mapped_blocks == 0) {
         snprintf(text, BRIQ_EXPORT_TEXT_MAX, "%s, empty", size);
         return text;
     }
 
-    briq_size_format(stats.mapped_blocks * BRIQ_BLOCK_BYTES, data);
-    briq_size_format(stats.stored_bytes, stored);
+    briq_size_format(usage.mapped_blocks * BRIQ_BLOCK_BYTES, data);
+    briq_size_format(usage.stored_bytes, stored);
     int len =
         snprintf(text, BRIQ_EXPORT_TEXT_MAX, "%s, %s of data stored in %s", size, data, stored);
     /* Same-filled blocks have no payload: counting them would flatter the compressor. Figures of
      * two instants may make the difference negative. */
-    if (stats.stored_bytes != 0 && stats.mapped_blocks > stats.fill_blocks) {
-        double packed = (double)(stats.mapped_blocks - stats.fill_blocks) * BRIQ_BLOCK_BYTES;
+    if (usage.stored_bytes != 0 && usage.mapped_blocks > usage.fill_blocks) {
+        double packed = (double)(usage.mapped_blocks - usage.fill_blocks) * BRIQ_BLOCK_BYTES;
         snprintf(text + len, BRIQ_EXPORT_TEXT_MAX - (size_t)len, ", ratio %.2f",
-                 packed / (double)stats.stored_bytes);
+                 packed / (double)usage.stored_bytes);
     }
     return text;
 }

@@ -30,6 +30,7 @@ struct briq_ring {
     struct briq_ring_ready *ready;
     size_t ready_count, ready_max;
     struct briq_ring_send *sends; /* submitted, to be settled when the turn has submitted */
+    bool must_settle;             /* before sleeping: one is urgent, or has failed */
 
     struct briq_ring_task_list deferred;
     _Atomic(struct briq_ring_task *) posted; /* newest first */

@@ -164,17 +164,18 @@ static void grow_ready(struct briq_ring *ring)
     ring->ready_max = max;
 }
 
-static void take_send(uint64_t data, int res)
+static void take_send(struct briq_ring *ring, uint64_t data, int res)
 {
     struct briq_ring_send *send =
         BRIQ_CONTAINER_OF((void *)(uintptr_t)(data & ~SEND_MARK), struct briq_ring_send, op);
     send->taken = res;
+    ring->must_settle = true;
 }
 
 static void take_one(struct briq_ring *ring, const struct io_uring_cqe *cqe)
 {
     if ((cqe->user_data & SEND_MARK) != 0) {
-        take_send(cqe->user_data, cqe->res);
+        take_send(ring, cqe->user_data, cqe->res);
         return;
     }
     if (ring->ready_count == ring->ready_max)
@@ -365,6 +366,7 @@ void briq_ring_send(struct briq_ring *ring, struct briq_ring_send *send, int fd)
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     send->next = ring->sends;
     ring->sends = send;
+    ring->must_settle = ring->must_settle || send->urgent;
 }
 
 /* Everything queued has been submitted, and what failed was taken off the completion queue. */
@@ -372,6 +374,7 @@ static void settle_sends(struct briq_ring *ring)
 {
     struct briq_ring_send *send = ring->sends;
     ring->sends = NULL;
+    ring->must_settle = false;
     while (send != NULL) {
         struct briq_ring_send *next = send->next;
         bool all = send->taken == INT_MAX;
@@ -447,12 +450,18 @@ static void submit_and_sleep(struct briq_ring *ring)
     atomic_store_explicit(&ring->asleep, false, memory_order_relaxed);
 }
 
+/* What must not wait for the next completion. */
+static bool has_work(const struct briq_ring *ring)
+{
+    return ring->ready_count > 0 || ring->must_settle;
+}
+
 static void submit_and_wait(struct briq_ring *ring)
 {
     if (ring->spin_ns > 0 && ring->spin_skip == 0) {
         if (io_uring_sq_ready(&ring->uring) > 0)
             briq_ring_submit_now(ring);
-        if (ring->ready_count > 0)
+        if (has_work(ring))
             return;
     }
     if (ring->spin_ns > 0 && spin_adaptively(ring))
@@ -464,11 +473,13 @@ static void submit_and_wait(struct briq_ring *ring)
 static void turn(struct briq_ring *ring)
 {
     run_deferred(ring);
+    if (ring->stopping)
+        return;
     briq_recv_refill(ring);
     briq_counter_add(&ring->counts.turns, 1);
     if (io_uring_cq_has_overflow(&ring->uring))
         briq_counter_add(&ring->counts.overflows, 1);
-    if (ring->ready_count > 0)
+    if (has_work(ring))
         briq_ring_submit_now(ring);
     else
         submit_and_wait(ring);
@@ -510,8 +521,8 @@ static int open_uring(struct briq_ring *ring, unsigned entries, struct briq_erro
 {
     int r = -EINVAL;
     for (size_t i = 0; i < BRIQ_COUNT_OF(setups) && r == -EINVAL; i++) {
-        struct io_uring_params params = {.flags = setups[i] | IORING_SETUP_CQSIZE |
-                                                  IORING_SETUP_CLAMP,
+        struct io_uring_params params = {.flags =
+                                             setups[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                          .cq_entries = CQ_FACTOR * entries};
         r = io_uring_queue_init_params(entries, &ring->uring, &params);
         ring->setup_flags = setups[i];
@@ -519,8 +530,9 @@ static int open_uring(struct briq_ring *ring, unsigned entries, struct briq_erro
     if (r == -ENOSYS)
         return briq_error_set(err, r, "io_uring: this kernel has none");
     if (r == -EPERM || r == -EACCES)
-        return briq_error_set(err, r, "io_uring: forbidden here (kernel.io_uring_disabled, or a "
-                                      "filter of system calls)");
+        return briq_error_set(err, r,
+                              "io_uring: forbidden here (kernel.io_uring_disabled, or a "
+                              "filter of system calls)");
     if (r == -EINVAL)
         return briq_error_set(err, r, "io_uring: this kernel is too old (6.0 is needed)");
     if (r < 0)

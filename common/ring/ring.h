@@ -133,12 +133,16 @@ void briq_ring_cancel(struct briq_ring *ring, struct briq_ring_op *op);
 /*
  * A send that usually costs no completion: what the socket takes at once is not reported by the
  * kernel and counts as sent when the turn has submitted. What it does not take waits in the kernel
- * until the peer reads.
+ * until the peer reads. sent() may be called as late as the next completion of anything, unless it
+ * is urgent.
  */
 struct briq_ring_send {
     /* res: all of msg's bytes were sent (their number), or -errno. Then the send may be reused. */
     void (*sent)(struct briq_ring *ring, struct briq_ring_send *send, int res);
     struct msghdr *msg; /* set by the caller; its iovecs are changed by a partial send */
+    /* Set by the caller: sent() has more to do than to note it, so the loop must not sleep first.
+     */
+    bool urgent;
     /* private */
     struct briq_ring_op op;
     struct briq_ring_send *next;

@@ -20,8 +20,8 @@ struct briq_store_op_io {
 };
 
 /*
- * Embedded in a request's slot and reused; before each use, briq_op_init(&x->op, ...). It stays where
- * it is, and so does what it refers to, until it is done.
+ * Embedded in a request's slot and reused; before each use, briq_op_init(&x->op, ...). It stays
+ * where it is, and so does what it refers to, until it is done.
  */
 struct briq_store_op {
     struct briq_op op;

@@ -129,6 +129,18 @@ static void add_maintenance(struct briq_store *store, struct briq_stats *s)
     s->flush_batch_max = briq_counter_get(&store->flusher.batch_max);
 }
 
+void briq_store_usage(struct briq_store *store, struct briq_usage *ret)
+{
+    struct briq_stats stats = {.size_bytes = briq_store_size(store)};
+    add_streams(store, &stats);
+    *ret = (struct briq_usage){
+        .size_bytes = stats.size_bytes,
+        .mapped_blocks = stats.mapped_blocks,
+        .fill_blocks = stats.fill_blocks,
+        .stored_bytes = stats.stored_bytes,
+    };
+}
+
 void briq_store_stats(struct briq_store *store, struct briq_stats *ret)
 {
     memset(ret, 0, sizeof *ret);

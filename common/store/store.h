@@ -334,7 +334,15 @@ struct briq_stats {
     uint64_t open_ns;
 };
 
+/* Asks the device what it takes, which for a large volume in memory lasts: not for each client. */
 void briq_store_stats(struct briq_store *store, struct briq_stats *ret);
+
+/* What of briq_stats is told in constant time. */
+struct briq_usage {
+    uint64_t size_bytes, mapped_blocks, fill_blocks, stored_bytes;
+};
+
+void briq_store_usage(struct briq_store *store, struct briq_usage *ret);
 
 /* The facts in a volume's superblock: what `info` shows without opening it for requests. */
 struct briq_volume_info {

@@ -11,7 +11,7 @@ briq create "$tmp/a/disk.briq" 1M
 briq create "$tmp/b/disk.briq" 1M
 
 serve_volume_refused "$tmp/a/disk.briq" "$tmp/b/disk.briq"
-expect_match "message" "$said" "*$tmp/a/disk.briq*$tmp/b/disk.briq*'disk'*export=NAME*"
+expect_match "message" "$said" "*$tmp/a/disk.briq*$tmp/b/disk.briq*'disk'*NAME*"
 expect_equal "lines of it" "$(wc -l <<<"$said")" 1
 serve_volume_refused mem:1M mem:2M
 expect_match "message" "$said" "*mem:1M*mem:2M*'mem'*"

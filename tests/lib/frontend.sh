@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# frontend.sh - serving volumes over NBD, whichever server is under test: $BRIQ_FRONTEND, by default
-# nbdkit. The tests of tests/interop/ know a server only by these:
+# frontend.sh - serving volumes over NBD, whichever server is under test: $BRIQ_FRONTEND, which is
+# nbdkit (the default), serve (briq serve), or serve-threads (the same with its engine that needs no
+# io_uring). The tests of tests/interop/ know a server only by these:
 #   serve_volume [--read-only] [KEY=VALUE]... VOLUME...
 #                  serves the volumes, each under the export name that its file name gives, and
 #                  waits until clients can connect. KEY=VALUE are the plugin's parameters (io=,
@@ -46,10 +47,57 @@ serve_with_nbdkit() {
     uri=$server_uri
 }
 
+# The plugin's parameters as options of `briq serve`, in $options; export=NAME names the volume
+# before it, in $volumes.
+translate_parameters() {
+    local word
+    options=()
+    volumes=()
+    for word in "$@"; do
+        case $word in
+        --*) options+=("$word") ;;
+        windows-file=off) options+=(--no-windows-file) ;;
+        windows-file=on) ;;
+        export=*) volumes[-1]=${word#export=}=${volumes[-1]} ;;
+        io=* | cache=* | accel=* | streams=* | windows-dir=*) options+=("--$word") ;;
+        *) volumes+=("$word") ;;
+        esac
+    done
+}
+
+# The server prints the URI once it can be connected to. It holds the pipe open as its standard
+# output: when it ends before that, the read meets the end of file.
+serve_with_briq() {
+    local options volumes ready=$tmp/server.ready pipe line='' word where=--windows-dir=$windows
+    for word in "$@"; do
+        case $word in windows-*) where= ;; esac
+    done
+    translate_parameters "$@"
+    rm -f "$ready"
+    mkfifo "$ready"
+    briq serve --engine "$engine" --verbose --print-uri --nbd "unix:$tmp/server.sock" \
+        ${where:+"$where"} ${options[@]+"${options[@]}"} "${volumes[@]}" >"$ready" 2>>"$tmp/server.log" &
+    server_pid=$!
+    exec {pipe}<"$ready"
+    read -r -u "$pipe" line || true
+    exec {pipe}<&-
+    rm "$ready"
+    if [ -z "$line" ]; then
+        wait "$server_pid" 2>/dev/null || true
+        return 1
+    fi
+    cleanup kill_process "$server_pid"
+    # shellcheck disable=SC2034 # for the test
+    uri=$line
+}
+
 try_serve_volume() {
+    local engine
     rm -f "$tmp/server.log"
     case $BRIQ_FRONTEND in
     nbdkit) serve_with_nbdkit "$@" ;;
+    serve) engine=ring serve_with_briq "$@" ;;
+    serve-threads) engine=threads serve_with_briq "$@" ;;
     *) fail "BRIQ_FRONTEND=$BRIQ_FRONTEND: there is no such frontend" ;;
     esac
 }
