@@ -13,9 +13,13 @@ requires_driver dm-dust
 make_failing_medium
 
 dm_switch failing "0 $medium_sectors dust $disk 0 512"
-attach_volume io=direct cache=0 streams=1 "$medium"
+attach_volume "$medium"
 write_blocks 1
-for ((sector = 10240; sector < 10240 + 256; sector++)); do
+detach_volume
+bad=$(bad_stretch $((blocks / 2)))
+
+attach_volume io=direct cache=0 "$medium"
+for ((sector = bad; sector < bad + 128; sector++)); do
     dmsetup message failing 0 addbadblock "$sector" >>"$tmp/dust.log"
 done
 dmsetup message failing 0 enable

@@ -40,12 +40,13 @@ if [ "$boot" -eq 4 ]; then
     exit 0
 fi
 
-cut_power_after $((10 + (seed >> boot) % 20))
+cut_power_after $((20 + (seed >> boot) % 60))
 for i in a b; do
     "$tools/files" write "$tmp/mnt/$i" "$((seed + boot))" 100000 >"$tmp/$i.durable" &
 done
 while true; do
+    before=${a-}:${b-}
     a=$(tail -n 1 "$tmp/a.durable")
     b=$(tail -n 1 "$tmp/b.durable")
-    tell "${a:-0}:${b:-0}"
+    if [ "$a:$b" != "$before" ]; then tell "${a:-0}:${b:-0}"; fi
 done

@@ -11,9 +11,13 @@ source "$BRIQ_SOURCE/tests/guest/lib/failing.sh"
 use_disks
 make_failing_medium
 
-attach_volume io=direct cache=0 streams=1 "$medium"
+attach_volume "$medium"
 write_blocks 1
-medium_cannot_read 5M 128K
+detach_volume
+bad=$(bad_stretch $((blocks / 2)))
+
+attach_volume io=direct cache=0 "$medium"
+medium_cannot_read "$bad" 128
 verify_blocks 1 1
 [ "$errors" -gt 0 ] || fail "every block could be read: this test shows nothing"
 [ "$right" -gt $((blocks / 2)) ] || fail "only $right of $blocks blocks can be read"

@@ -6,7 +6,9 @@
 #   medium_is_well            it does what a disk does
 #   medium_fails FEATURE...   it does not, in the way of dm-flakey (error_writes, drop_writes ...)
 #   medium_flaps UP DOWN      it works for UP seconds and fails for DOWN, in turn
-#   medium_cannot_read AT LENGTH   a stretch of it answers reads with errors
+#   bad_stretch BLOCK         prints the first sector of the 128 on it that hold this block of the volume,
+#                             which must be closed
+#   medium_cannot_read SECTOR COUNT   a stretch of it answers reads with errors
 #   write_blocks VERSION      writes $blocks blocks of the volume, and flushes
 #   verify_blocks OLDEST NEWEST   each holds one of these versions, or cannot be read. How many do is
 #                             in $right (the newest), $older and $errors.
@@ -34,11 +36,15 @@ medium_flaps() {
     dm_switch failing "0 $medium_sectors flakey $disk 0 $1 $2"
 }
 
+bad_stretch() {
+    local at
+    at=$(briq dump "$medium" map --block "$1" --count 1 | sed -n 's/.* at=\(0x[0-9a-f]*\) .*/\1/p')
+    [ -n "$at" ] || fail "block $1 is not on the medium"
+    echo $((at >> 16 << 7))
+}
+
 medium_cannot_read() {
-    local at length end
-    at=$(($(numfmt --from=iec "$1") / 512))
-    length=$(($(numfmt --from=iec "$2") / 512))
-    end=$((at + length))
+    local at=$1 length=$2 end=$(($1 + $2))
     dm_switch failing "0 $at linear $disk 0
 $at $length flakey $disk $at 0 1 1 error_reads
 $end $((medium_sectors - end)) linear $disk $end"

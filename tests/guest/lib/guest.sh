@@ -27,8 +27,11 @@ source "$BRIQ_SOURCE/tests/lib/frontend.sh"
 # shellcheck source=tests/guest/lib/ublk.sh
 source "$BRIQ_SOURCE/tests/guest/lib/ublk.sh"
 
+# shellcheck disable=SC2034 # for the cases
 boot=${GUEST_BOOT:-1}
+# shellcheck disable=SC2034
 last=${GUEST_LAST:--}
+# shellcheck disable=SC2034
 tools=$BRIQ_BUILD/tests/guest/tools
 device=
 echo "seed $seed, boot $boot, Linux $(uname -r)"
@@ -36,9 +39,20 @@ echo "seed $seed, boot $boot, Linux $(uname -r)"
 requires_driver() {
     local module
     for module in "$@"; do
-        modprobe "$module" 2>/dev/null || [ -d "/sys/module/${module//-/_}" ] ||
+        modprobe "$module" 2>/dev/null || has_driver "$module" ||
             skip "needs: the kernel's driver $module"
     done
+}
+
+# What a kernel has built in can only be told by what it shows.
+has_driver() {
+    case $1 in
+    dm-mod) [ -e /dev/mapper/control ] ;;
+    dm-*) dmsetup targets | grep -q "^${1#dm-} " ;;
+    nbd) [ -e /sys/block/nbd0 ] ;;
+    ublk_drv) [ -e /dev/ublk-control ] ;;
+    *) grep -qw "$1" /proc/filesystems || [ -d "/sys/module/${1//-/_}" ] ;;
+    esac
 }
 
 in_guest() {
@@ -85,6 +99,7 @@ attach_volume() {
     case $BRIQ_FRONTEND in
     nbdkit)
         requires_driver nbd
+        requires nbd-client -V
         serve_volume "$@"
         device=$(first_free_nbd)
         nbd-client -unix "$tmp/server.sock" "$device" -C 4 >"$tmp/nbd-client.log" 2>&1 ||

@@ -51,15 +51,16 @@ mark_progress() {
             dmsetup message logged 0 mark "${a:-0}:${b:-0}"
         fi
     done
-    wait "$1" && wait "$2" || fail "a program that changes files failed"
+    { wait "$1" && wait "$2"; } || fail "a program that changes files failed"
     dmsetup message logged 0 mark "$changes:$changes"
 }
 
 # How many entries there are up to the chosen flushes, and what was durable at each.
 choose_points() {
     local all count
-    "$tools/replay_log" points "$spare" | grep -v ' -$' | tr : ' ' >"$tmp/points"
+    "$tools/replay_log" points "$spare" | sed -n '/ -$/!s/:/ /p' >"$tmp/points"
     all=$(wc -l <"$tmp/points")
+    [ "$all" -gt 0 ] || fail "the files were synced, and the medium was never flushed"
     count=${GUEST_POINTS:-12}
     if [ "$count" = all ] || [ "$count" -gt "$all" ]; then count=$all; fi
     echo "$all flushes, of which $count are replayed"

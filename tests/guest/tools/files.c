@@ -271,13 +271,14 @@ static uint64_t number_of(const char *text)
 
 int main(int argc, char **argv)
 {
-    unsigned char *buffer = malloc(2 * (FILE_BYTES_MAX + sizeof(struct header)));
+    unsigned char *buffer;
     int dir;
 
     if (argc != 5 || (strcmp(argv[1], "write") != 0 && strcmp(argv[1], "verify") != 0)) {
         fputs("usage: files write|verify DIR SEED COUNT\n", stderr);
         return 2;
     }
+    buffer = malloc(2 * (FILE_BYTES_MAX + sizeof(struct header)));
     if (!buffer)
         die("out of memory");
     dir = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
