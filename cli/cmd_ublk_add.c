@@ -62,6 +62,11 @@ static int check_sizes(const struct add_args *a, struct briq_error *err)
     if (a->null_bytes != 0 && a->volume != NULL)
         return briq_error_set(err, -EINVAL, "--null takes the place of a volume: leave out %s",
                               a->volume);
+    if (a->threads > a->depth)
+        return briq_error_set(err, -EINVAL,
+                              "--threads-per-queue: %" PRIu64
+                              " threads cannot share --depth %" PRIu64 " requests",
+                              a->threads, a->depth);
     if (a->null_bytes % a->block_size != 0)
         return briq_error_set(err, -EINVAL, "--null: not a multiple of the block size");
     if (a->null_bytes == 0 && a->volume == NULL)

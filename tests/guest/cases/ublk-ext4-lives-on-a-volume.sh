@@ -1,15 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# ext4 on a ublk device: a tree of files is the same after an unmount, a stop of the server and a new
-# start, fstrim gives the space of removed files back, and fsck finds nothing.
+# ext4 on a ublk device: as the case without ublk.
 export BRIQ_FRONTEND=ublk
 
-# shellcheck source=tests/guest/lib/guest.sh
-source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
-# shellcheck source=tests/guest/lib/tree.sh
-source "$BRIQ_SOURCE/tests/guest/lib/tree.sh"
-use_disks
-requires_driver ext4
-
-file_system_lives_on_a_volume ext4 "mkfs.ext4 -q -F" "e2fsck -fn"
+# shellcheck source=tests/guest/cases/ext4-lives-on-a-volume.sh
+source "$BRIQ_SOURCE/tests/guest/cases/ext4-lives-on-a-volume.sh"
