@@ -31,7 +31,7 @@ writer=$!
 for round in 1 2 3 4 5; do
     old=$server_pid
     until briq ublk stat "$id" | awk '{ n += $7 } END { exit n < 5 }'; do :; done
-    ublk_recover --replace
+    ublk_replace
     [ "$server_pid" != "$old" ] || fail "round $round: it is the same server"
 done
 touch "$tmp/enough"

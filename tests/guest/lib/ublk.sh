@@ -6,7 +6,8 @@
 #                                 it goes away with the case
 #   ublk_server                   the process that serves it now
 #   ublk_kill                     SIGKILL for the server, and waits until it is gone
-#   ublk_recover [OPTION]...      a new server
+#   ublk_recover                  a new server for a device that has none
+#   ublk_replace                  a new server in the place of a living one
 #   ublk_del                      the end, with its server
 #   ublk_refused WORDS... -- WHY  `briq ublk WORDS` must fail, and say WHY (a pattern)
 #   ublk_feature NAME             whether the kernel has UBLK_F_NAME
@@ -49,9 +50,17 @@ ublk_kill() {
     until ublk_server_ended; do :; done
 }
 
-ublk_recover() {
-    briq ublk recover "$@" "$id" >"$tmp/recover.log" 2>&1 || fail "recover: $(cat "$tmp/recover.log")"
+ublk_take_over() {
+    briq ublk recover "$@" >"$tmp/recover.log" 2>&1 || fail "recover: $(cat "$tmp/recover.log")"
     server_pid=$(ublk_server)
+}
+
+ublk_recover() {
+    ublk_take_over "$id"
+}
+
+ublk_replace() {
+    ublk_take_over --replace "$id"
 }
 
 ublk_del() {
