@@ -7,15 +7,21 @@
 #   deps           installs what building and testing need (root on Debian), else says how
 #   check          everything below tests/ that `make check` runs, in parallel
 #   check-quick    the unit tests alone
+#   check-long     a million simulated crashes over ten thousand seeds, on all processors; the figures
+#                  go to build/test-logs/sim-long.txt (SEED=N: the first seed); then check-canaries
+#                  and check-kill
+#   check-kill     kill -9 of nbdkit and of briq, in ROUNDS=N rounds each (600)
+#   fuzz           every fuzz target, or TARGET=NAME, for RUNS=N executions each (10 million)
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
 #   deps-guest     installs what that needs and fetches its kernel, without installing it
+#   check-canaries a deliberate bug at a time, and how many of 100 seeds find each of them
 #   check-headers  every header compiles on its own
 #   check-layers   includes point downward only
 #   tidy           formatting, headers, layers, long functions, banned calls, cppcheck, shellcheck
 #   format         applies .clang-format to every C file
-#   cov            runs the tests and prints the line coverage of common/ by file
+#   cov            runs the tests and prints the line coverage of common/ by file, and of the store
 #   bench-store    speed of the engine, as ratios inside one run
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
@@ -26,7 +32,7 @@
 #
 # Knobs
 #   V=1                  show commands               WERROR=1         warnings are errors
-#   SAN=address|thread   build into build/$SAN       COV=1            build into build/cov
+#   SAN=address|thread|fuzz|fuzz-fast                build into build/$SAN; COV=1 into build/cov
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
 #   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
@@ -44,9 +50,11 @@ COV ?=
 FLAVOUR := $(if $(COV),cov,$(SAN))
 B := build$(if $(FLAVOUR),/$(FLAVOUR))
 
-ifneq ($(filter-out address thread,$(SAN)),)
-$(error SAN=$(SAN) is not known: use SAN=address or SAN=thread)
+ifneq ($(filter-out address thread fuzz fuzz-fast,$(SAN)),)
+$(error SAN=$(SAN) is not known: use SAN=address, thread, fuzz or fuzz-fast)
 endif
+# libFuzzer is a part of clang.
+FUZZING := $(filter fuzz%,$(SAN))
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -55,7 +63,7 @@ COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 PLUGINDIR ?= $(shell pkg-config --variable=plugindir nbdkit 2>/dev/null)
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(FUZZING),clang,gcc)
 endif
 AR ?= ar
 JOBS ?= $(shell nproc)
@@ -73,6 +81,13 @@ PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))
 
 SAN_FLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
+# Comparisons are not traced: checksums stand before most of them, and it costs a third of the speed.
+# Smaller pools make opening a volume cheap, which is what most targets do.
+FUZZ_FLAGS := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp
+FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=4u -DBRIQ_MAP_STRIPES=16u -DBRIQ_WINDOWS_MAX=64u
+SAN_FLAGS_fuzz := $(FUZZ_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+SAN_FLAGS_fuzz-fast := $(FUZZ_FLAGS)
 FLAVOUR_FLAGS := $(SAN_FLAGS_$(SAN)) $(if $(COV),--coverage -O0)
 
 BRIQ_WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wundef \
@@ -97,14 +112,27 @@ PLUGIN_SRC := $(call in_room,nbdkit-plugin)
 TESTLIB_SRC := $(call in_room,tests/lib)
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 MODEL_SRC := $(call in_room,tests/model)
+SIM_SRC := $(call in_room,tests/sim)
+FAULTS_SRC := $(call in_room,tests/faults)
+# The programs among them; what else is there is linked into each.
+FAULTS_MAIN := $(filter tests/faults/test_%,$(FAULTS_SRC))
+STRESS_SRC := $(sort $(wildcard tests/stress/test_*.c))
 BENCH_SRC := $(call in_room,tests/bench)
 GUEST_SRC := $(call in_room,tests/guest/tools)
-ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(BENCH_SRC) $(GUEST_SRC)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SUPPORT_SRC := $(call in_room,tests/fuzz/support)
+CRASH_SRC := $(sort $(wildcard tests/crash/kill_*.c))
+CRASH_SUPPORT_SRC := $(call in_room,tests/crash/support)
+ALL_SRC := $(LIB_SRC) $(CLI_SRC) $(PLUGIN_SRC) $(TESTLIB_SRC) $(UNIT_SRC) $(MODEL_SRC) $(SIM_SRC) \
+	$(STRESS_SRC) $(FAULTS_SRC) $(BENCH_SRC) $(GUEST_SRC) $(FUZZ_SRC) $(FUZZ_SUPPORT_SRC) \
+	$(CRASH_SRC) $(CRASH_SUPPORT_SRC)
 
 LIB := $(B)/libbriq.a
 # The verbs without main(), so that a unit test can link what it tests.
 CLI_LIB := $(if $(CLI_SRC),$(B)/libbriq-cli.a)
 TESTLIB := $(if $(TESTLIB_SRC),$(B)/libbriq-test.a)
+# The simulator without main(): its parts are tested, and it is linked with other stores too.
+SIM_LIB := $(if $(SIM_SRC),$(B)/libbriq-sim.a)
 BRIQ := $(if $(CLI_SRC),$(B)/briq)
 PLUGIN := $(if $(PLUGIN_SRC),$(B)/nbdkit-briq-plugin.so)
 PLUGIN_POD := $(wildcard nbdkit-plugin/nbdkit-briq-plugin.pod)
@@ -112,17 +140,26 @@ PLUGIN_HELP := $(if $(PLUGIN_POD),$(B)/gen/plugin_help.h)
 MAN := $(if $(BRIQ),$(B)/man/briq.1) $(if $(PLUGIN_POD),$(B)/man/nbdkit-briq-plugin.1)
 UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(UNIT_SRC))
 MODEL := $(if $(MODEL_SRC),$(B)/tests/model/model)
+SIM := $(if $(SIM_SRC),$(B)/tests/sim/sim)
+FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
+STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(if $(BENCH_SRC),$(B)/tests/bench/bench)
 GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
-TEST_PROGRAMS := $(UNIT) $(MODEL) $(BENCH) $(GUEST_TOOLS)
+FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
+CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
+CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
+TEST_PROGRAMS := $(UNIT) $(MODEL) $(SIM) $(STRESS) $(FAULTS) $(BENCH) $(GUEST_TOOLS) $(FUZZ) $(CRASH)
 
 UNIT_SCRIPTS := $(sort $(wildcard tests/unit/*.sh))
-TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh))
+TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(FUZZ) $(CRASH) \
+	$(TEST_SCRIPTS) $(wildcard tests/canary/every-canary-is-caught)
 
-.PHONY: all deps deps-dev deps-guest tests check-guest check-guest-run check check-quick check-run check-quick-run check-asan check-tsan
+.PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
+.PHONY: check-long-run check-canaries check-asan check-tsan
+.PHONY: deps-guest check-guest check-guest-run
 .PHONY: check-headers check-layers tidy tidy-run format cov bench-store demo man install uninstall
 .PHONY: clean help FORCE
 .DELETE_ON_ERROR:
@@ -130,7 +167,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(TEST_SCRIPTS)
 
 all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(if $(SAN),$(B)/nbdkit-preload.so) man
 
-tests: all $(TEST_PROGRAMS)
+tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
 
 # ---- compile and link ----------------------------------------------------------------------------
 
@@ -173,6 +210,9 @@ $(CLI_LIB): $(call objects,$(filter-out cli/main.c,$(CLI_SRC))) $(B)/sources
 $(TESTLIB): $(call objects,$(TESTLIB_SRC)) $(B)/sources
 	$(archive)
 
+$(SIM_LIB): $(call objects,$(filter-out tests/sim/main.c,$(SIM_SRC))) $(B)/sources
+	$(archive)
+
 $(BRIQ): $(call objects,$(CLI_SRC)) $(LIB)
 	$(call link)
 
@@ -185,14 +225,38 @@ comma := ,
 $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
 $(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
 
-$(UNIT): $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(CLI_LIB) $(LIB)
+$(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(SIM_LIB) $(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link)
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
+$(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)
+	$(call link)
+# Every call that can fail goes through tests/faults/seam.c; in these programs, and in no others.
+FAULTS_WRAP := pread pwrite fdatasync fsync fallocate posix_fallocate open fstat ftruncate mmap \
+	malloc calloc realloc aligned_alloc posix_memalign strdup pthread_create
+$(FAULTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(filter-out $(FAULTS_MAIN),$(FAULTS_SRC))) \
+		$(TESTLIB) $(LIB)
+	$(call link,$(FAULTS_WRAP:%=-Wl$(comma)--wrap=%))
 $(BENCH): $(call objects,$(BENCH_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 $(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 	$(call link)
+
+$(CRASH): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(CRASH_SUPPORT_SRC)) $(TESTLIB) $(LIB)
+	$(call link)
+# Not instrumented: it is loaded into programs that are not.
+$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+# What runs a target: libFuzzer, or, with any other compiler, a replay of its corpus.
+FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
+$(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
+		$(call objects,$(filter-out %/replay.c,$(FUZZ_SUPPORT_SRC)) $(FUZZ_DRIVER)) \
+		$(TESTLIB) $(CLI_LIB) $(LIB)
+	$(call link,$(if $(FUZZING),-fsanitize=fuzzer))
+$(B)/tests/fuzz/fuzz_options: $(call objects,nbdkit-plugin/params.c nbdkit-plugin/server_args.c)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.
 $(B)/bin/nbdkit: scripts/nbdkit-in-tree
@@ -255,6 +319,19 @@ check-quick:
 check-quick-run: all $(UNIT)
 	@$(RUN_TESTS) $(QUICK)
 
+LONG_SEEDS := 10000
+LONG_CRASHES := 101
+LONG_LOG := $(B)/test-logs/sim-long.txt
+check-long:
+	@$(SUBMAKE) check-long-run
+	@$(SUBMAKE) check-canaries
+	@$(SUBMAKE) check-kill
+check-long-run: $(SIM)
+	@mkdir -p $(@D) $(B)/test-logs
+	@first=$(or $(SEED),1); { ./run $(SIM) --seeds $$first..$$((first + $(LONG_SEEDS) - 1)) \
+		--crashes $(LONG_CRASHES) --jobs $(JOBS); echo "exit status $$?"; } 2>&1 | tee $(LONG_LOG)
+	@tail -n 1 $(LONG_LOG) | grep -qx 'exit status 0'
+
 check-asan:
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan:
@@ -269,6 +346,19 @@ check-guest-run: all $(GUEST_TOOLS)
 	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
 		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 		$(if $(filter host,$(GUEST)),--host)
+check-canaries: tests
+	@./run tests/canary/every-canary-is-caught --seeds 100
+check-kill: tests
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_server
+	@ROUNDS=$(or $(ROUNDS),600) BRIQ_SEED='$(SEED)' BRIQ_BUILD=$(B) ./run $(B)/tests/crash/kill_verb
+.PHONY: check-kill
+
+RUNS ?= 10000000
+fuzz: deps-dev
+	@$(SUBMAKE) fuzz-run SAN=$(or $(FUZZING),fuzz)
+fuzz-run: $(FUZZ)
+	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
+.PHONY: fuzz fuzz-run
 
 bench-store: all
 	@./run briq bench store
@@ -279,6 +369,8 @@ cov-run:
 	@find $(B) -name '*.gcda' -delete 2>/dev/null || true
 	-@$(MAKE) --no-print-directory check-run COV=1
 	@gcovr --root . --filter common/ --object-directory $(B)/obj $(B)/obj
+	@gcovr --root . --filter common/store/ --object-directory $(B)/obj $(B)/obj | \
+		awk '$$1 == "TOTAL" { print "common/store: " $$4 " of " $$2 " lines" }'
 .PHONY: cov-run
 
 demo:

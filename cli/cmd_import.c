@@ -3,6 +3,8 @@
  * cmd_import.c - "briq import": a new volume with the content of something else.
  *
  * A volume that is not whole is never left behind: what goes wrong after its creation removes it.
+ * Should nobody be left to do that, for SIGKILL or a power cut, the volume says of itself that it
+ * is unfinished, and cannot be opened.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -72,9 +74,11 @@ static int make_volume(struct import_job *job, uint64_t size, bool grows, struct
         .limit_bytes = a->limit,
         .accel = (unsigned)a->accel,
         .force = a->force,
+        .unfinished = true,
         .segment_shift = grows ? GROWING_SEGMENT_SHIFT : 0,
     };
-    struct briq_open_options open = {.direct = a->direct,
+    struct briq_open_options open = {.unfinished = true,
+                                     .direct = a->direct,
                                      .growth_bytes = grows ? BRIQ_VOLUME_BYTES_MAX : 0,
                                      .log = briq_warnings_errors_only()};
     int r = briq_store_create(a->volume, &create, err);
@@ -114,6 +118,11 @@ static int copy(struct import_job *job, uint64_t limit, struct briq_error *err)
                            job->source->name);
     if (r == 0)
         r = sink->ops->finish(sink, err);
+    if (r == 0) {
+        r = briq_store_finish(job->store);
+        if (r < 0)
+            r = briq_error_set(err, r, "%s: finishing it: %s", a->volume, strerror(-r));
+    }
     job->elapsed_ns = briq_clock_ns() - start;
     briq_sink_close(sink);
     return r;
@@ -210,7 +219,8 @@ const struct briq_verb briq_verb_import = {
             "of qemu-nbd.",
             "Holes and zeros take no space in the volume, and holes are not even read. The volume "
             "is as large as the source, rounded up to 512 bytes. An import that fails or is "
-            "interrupted leaves no volume behind, also when it had replaced one with --force.",
+            "interrupted leaves no volume behind, also when it had replaced one with --force; one "
+            "that is killed leaves a volume that cannot be opened.",
             NULL,
         },
     .operands =

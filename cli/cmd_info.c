@@ -56,6 +56,11 @@ static void report_state(struct briq_report *report, const struct briq_volume_in
     briq_report_bool(report, "clean", NULL, info->clean);
     briq_report_line(report, "Closed cleanly", "%s", clean);
     report_owner(report, info);
+    briq_report_bool(report, "unfinished", NULL, info->unfinished);
+    if (info->unfinished)
+        briq_report_line(report, "Unfinished",
+                         info->owner_pid != 0 ? "an import fills it"
+                                              : "the import into it did not come to its end");
     briq_report_bool(report, "superblock_damaged", NULL, info->superblock_damaged);
     if (info->superblock_damaged)
         briq_report_line(report, "Superblock",

@@ -120,8 +120,7 @@ static int read_for_scan(void *opaque, void *buf, size_t len, uint64_t off)
     return briq_check_read(opaque, buf, len, off);
 }
 
-struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq,
-                                  bool patient)
+struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq)
 {
     *c->scan = (struct briq_scan){
         .read = read_for_scan,
@@ -131,7 +130,6 @@ struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t
         .window_bytes = c->store->windows.window_bytes,
         .uuid_lo = c->store->journal.uuid_lo,
         .segseq = segseq,
-        .patient = patient,
     };
     return c->scan;
 }
@@ -188,9 +186,20 @@ static void tell_losses(struct briq_checker *c)
 {
     const struct briq_recovery *recovery = &c->store->recovery;
     uint64_t sum = 0;
+    c->result->lost_flushed = recovery->lost_flushed + recovery->lost_acked;
+    c->unreadable += recovery->unreadable;
+    if (recovery->unreadable > 0)
+        briq_check_error(c, &c->result->chunk_errors, NULL,
+                         "the journal cannot be read at %" PRIu64
+                         " places: what it tells behind them is not known",
+                         recovery->unreadable);
+    if (recovery->lost_acked > 0)
+        briq_check_error(c, &sum, "given up; the volume is as it was before the first of them",
+                         "the medium lost %" PRIu64 " operations that were acknowledged before "
+                         "the process died, and not flushed",
+                         recovery->lost_acked);
     if (recovery->lost_flushed == 0)
         return;
-    c->result->lost_flushed = recovery->lost_flushed;
     briq_check_error(c, &sum,
                      "given up; the volume is as it was before the first of them, and can be "
                      "written again",
@@ -216,7 +225,7 @@ static int check_journal(struct briq_checker *c)
                     "the volume was not closed cleanly: %" PRIu64 " operations replayed (%s), "
                     "%" PRIu64 " dropped that were never acknowledged as durable",
                     recovery->applied, recovery->process_death ? "process death" : "power cut",
-                    recovery->lost_flushed > 0 ? 0 : recovery->discarded);
+                    briq_recovery_is_whole(recovery) ? recovery->discarded : 0);
     tell_losses(c);
     return briq_check_accounts(c, "after the replay");
 }
@@ -282,6 +291,21 @@ static int run(struct briq_checker *c)
     return r;
 }
 
+/*
+ * What the medium failed to read this time it may read the next. Whoever writes a new state without
+ * it has thrown it away for good.
+ */
+static int refuse_unreadable(struct briq_checker *c, const char *path)
+{
+    if (!c->options->repair || c->unreadable == 0)
+        return 0;
+    return briq_error_set(c->err, -EIO,
+                          "%s: is not repaired, for the medium cannot be read at %" PRIu64
+                          " places that matter: copy it to a sound one (ddrescue), and repair the "
+                          "copy",
+                          path, c->unreadable);
+}
+
 static bool needs_repair(struct briq_checker *c)
 {
     c->superblock_only = c->store->sb.clean && c->cure_count == c->result->superblock_errors;
@@ -303,6 +327,8 @@ static int check(struct briq_checker *c, const char *path)
 {
     bool repairing = false;
     int r = run(c);
+    if (r == 0)
+        r = refuse_unreadable(c, path);
     if (r == 0 && needs_repair(c)) {
         repairing = true;
         r = briq_check_repair(c);
@@ -328,6 +354,7 @@ int briq_check(const char *path, const struct briq_check_options *options,
         .windows = options->repair ? 0 : BRIQ_WINDOWS_MAX, /* to hold those of a dead server */
         .windows_dir = options->windows_dir,
         .device = options->device,
+        .boot_id = options->boot_id,
     };
     memset(result, 0, sizeof *result);
     c.cures_end = &c.cures;

@@ -64,8 +64,9 @@ struct briq_checker {
     bool tree_damaged;     /* nodes, roots or parts of the segment table */
     uint64_t pages_wanted; /* map pages whose place is lost */
     uint64_t pages_lost, words_lost;
-    uint64_t strays; /* readable blocks without a record */
-    uint64_t seq;    /* last operation of the state in memory */
+    uint64_t unreadable; /* places with metadata or journal that the medium failed to read */
+    uint64_t strays;     /* readable blocks without a record */
+    uint64_t seq;        /* last operation of the state in memory */
 
     struct briq_scan *scan;
     uint8_t *chunk;  /* as long as a window */
@@ -111,8 +112,7 @@ static inline bool briq_check_is_damage(int r)
 }
 
 /* Makes c->scan ready for segment `seg`, use `segseq` of it (0: any). */
-struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq,
-                                  bool patient);
+struct briq_scan *briq_check_scan(struct briq_checker *c, uint32_t seg, uint64_t segseq);
 
 /* One behind the last segment that the device can hold anything of. */
 uint32_t briq_check_seg_end(const struct briq_checker *c);

@@ -94,6 +94,7 @@ static void lose_page(struct briq_checker *c, uint64_t page, int error)
     uint64_t first = page * BRIQ_PAGE_WORDS;
     c->page_flags[page] |= BRIQ_CHECK_PAGE_LOST;
     c->pages_lost++;
+    c->unreadable += error == -EIO;
     if (wanted)
         return; /* told with the node */
     briq_check_error(

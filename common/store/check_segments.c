@@ -106,7 +106,7 @@ static int back_segment(struct briq_checker *c, struct backing *b)
     bool meta = atomic_load(&space->segs[b->seg].kind) == BRIQ_KIND_META;
     /* Of the META stream the table may know an older use than the one that counts. */
     struct briq_scan *scan =
-        briq_check_scan(c, b->seg, meta ? 0 : briq_space_segseq(space, b->seg), false);
+        briq_check_scan(c, b->seg, meta ? 0 : briq_space_segseq(space, b->seg));
     int r;
     while ((r = briq_scan_next(scan)) > 0) {
         r = read_chunk(c, b);

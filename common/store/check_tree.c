@@ -55,10 +55,10 @@ static void lost_of_table(struct briq_checker *c, enum briq_record_type type, ui
     bool root = type == BRIQ_REC_SEG_ROOT;
     uint64_t pages = root ? BRIQ_PAGE_WORDS : 1;
     lose_segments(c, index * pages, pages);
-    if (root) {
+    if (root)
         c->store->sb.seg_roots[index] = 0;
-        c->store->tree.seg_root_dirty[index] = true;
-    }
+    /* Also above a page: one that there should not be has nothing else that would be written. */
+    c->store->tree.seg_root_dirty[index / (root ? 1 : BRIQ_PAGE_WORDS)] = true;
     briq_check_error(c, &c->result->segment_errors, "rebuilt from the segments",
                      "%s %" PRIu64 " of the segment table, at 0x%llx, is damaged (%s)",
                      root ? "root" : "page", index, where, reason(error));
@@ -71,10 +71,9 @@ static void lost_of_map(struct briq_checker *c, enum briq_record_type type, uint
     uint64_t nodes = root ? BRIQ_PAGE_WORDS : 1;
     uint64_t first = index * nodes * BRIQ_PAGE_WORDS * BRIQ_PAGE_WORDS;
     lose_pages(c, index * nodes, nodes);
-    if (root) {
+    if (root)
         c->store->sb.map_roots[index] = 0;
-        c->store->tree.map_root_dirty[index] = true;
-    }
+    c->store->tree.map_root_dirty[index / (root ? 1 : BRIQ_PAGE_WORDS)] = true;
     briq_check_error(c, &c->result->map_errors,
                      "rebuilt from the map pages and records that were found; what was trimmed or "
                      "overwritten with zeros there may show older data",
@@ -89,6 +88,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
     struct briq_checker *c = opaque;
     unsigned long long where = (unsigned long long)granule << BRIQ_GRANULE_SHIFT;
     c->tree_damaged = true;
+    c->unreadable += error == -EIO;
     if (type == BRIQ_REC_SEG_ROOT || type == BRIQ_REC_SEG_PAGE)
         lost_of_table(c, type, index, where, error);
     else
@@ -101,7 +101,7 @@ static void take_damage(void *opaque, enum briq_record_type type, uint64_t index
 /* The newest use of a segment that its chunks tell. */
 static int find_use(struct briq_checker *c, uint32_t seg)
 {
-    struct briq_scan *scan = briq_check_scan(c, seg, 0, true);
+    struct briq_scan *scan = briq_check_scan(c, seg, 0);
     uint64_t segseq = 0;
     uint8_t kind = 0;
     int r;
@@ -111,6 +111,7 @@ static int find_use(struct briq_checker *c, uint32_t seg)
             kind = scan->chunk.kind;
         }
     }
+    c->unreadable += scan->unreadable;
     /* In use until the map is counted, and longer: what it tells may still be needed. */
     if (r == 0 && segseq != 0)
         briq_space_load_seg(&c->store->space, seg, segseq, 0, 1, kind, true);
@@ -166,7 +167,7 @@ static void take_page(struct briq_checker *c, const struct briq_scan *scan,
 static int find_pages_in(struct briq_checker *c, uint32_t seg)
 {
     struct briq_space *space = &c->store->space;
-    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg), true);
+    struct briq_scan *scan = briq_check_scan(c, seg, briq_space_segseq(space, seg));
     int r;
     while ((r = briq_scan_next(scan)) > 0) {
         struct briq_record record;
@@ -176,6 +177,7 @@ static int find_pages_in(struct briq_checker *c, uint32_t seg)
             if (briq_record_decode(scan->page, &scan->chunk, i, &record))
                 take_page(c, scan, &record);
     }
+    c->unreadable += scan->unreadable;
     return r;
 }
 

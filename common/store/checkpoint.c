@@ -84,10 +84,11 @@ static int wait_for_readers(struct briq_store *store)
         /* First the wish, then the look, as in maintain.c. */
         atomic_store(&store->maintain.waits_for_readers, true);
         briq_space_reclaim(&store->space, &store->epoch);
+        int r = briq_space_prepare(&store->space, 1); /* not all that is free is the host's */
         if (atomic_load(&store->space.ready_count) > 0)
             return 0;
         if (briq_space_in_grace(&store->space) == 0)
-            return -ENOSPC;
+            return r < 0 ? r : -ENOSPC;
         briq_maintain_wait(store, ticket);
     }
 }
@@ -159,7 +160,9 @@ static int store_map_page(struct briq_store *store, uint64_t page, const briq_le
     briq_map_placed(&store->map, page, granule);
     briq_tree_page_placed(store, page);
     if (old != 0) {
-        briq_space_page_sub(&store->space, old, BRIQ_META_GRANULES);
+        int r = briq_space_page_sub(&store->space, old, BRIQ_META_GRANULES);
+        if (r < 0)
+            return r;
         atomic_fetch_sub(&store->maintain.meta_granules, BRIQ_META_GRANULES);
     }
     briq_counter_add(&store->maintain.checkpoint_pages, 1);

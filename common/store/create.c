@@ -73,6 +73,7 @@ static int fill_superblock(const struct briq_create_options *options,
     sb->accel = (uint8_t)(options->accel == 0 ? 1 : options->accel);
     sb->clean = true;
     sb->preallocated = options->preallocate;
+    sb->features_incompat = options->unfinished ? BRIQ_FEATURE_UNFINISHED : 0;
     sb->logical_bytes = options->size_bytes;
     sb->limit_bytes = options->limit_bytes;
     sb->seg_first = geometry->seg_first;

@@ -292,7 +292,6 @@ static int print_chunks(const struct dump *d, uint32_t seg, bool records, struct
         .seg_shift = d->sb.seg_shift,
         .window_bytes = 1u << d->sb.window_shift,
         .uuid_lo = d->uuid_lo,
-        .patient = true,
     };
     int r;
     while ((r = briq_scan_next(scan)) > 0) {

@@ -136,7 +136,8 @@ static bool superblock_plausible(const struct briq_fmt_superblock *raw,
               sb->window_shift >= BRIQ_SEG_SHIFT_MIN && sb->window_shift <= BRIQ_WINDOW_SHIFT_MAX &&
               sb->streams <= BRIQ_STREAMS_MAX && sb->accel >= 1 && sb->accel <= 64 &&
               sb->logical_bytes > 0 && sb->logical_bytes <= BRIQ_VOLUME_BYTES_MAX &&
-              sb->logical_bytes % 512 == 0 && sb->seg_first < sb->seg_end;
+              sb->logical_bytes % 512 == 0 && sb->seg_first < sb->seg_end &&
+              (uint64_t)sb->seg_first << sb->seg_shift >= BRIQ_DATA_OFFSET;
     if (!ok ||
         (uint64_t)sb->seg_end > (uint64_t)BRIQ_SEG_ROOTS * BRIQ_PAGE_WORDS * BRIQ_SEGS_PER_PAGE)
         return false;
@@ -159,7 +160,8 @@ enum briq_sb_state briq_superblock_decode(const void *src, struct briq_superbloc
     ret->features_ro = briq_le64_get(raw->features_ro);
     ret->features_incompat = briq_le64_get(raw->features_incompat);
     memcpy(ret->uuid, raw->uuid, sizeof ret->uuid);
-    if (ret->version != BRIQ_FMT_VERSION || ret->features_incompat != 0)
+    if (ret->version != BRIQ_FMT_VERSION ||
+        (ret->features_incompat & ~BRIQ_FEATURE_UNFINISHED) != 0)
         return BRIQ_SB_TOO_NEW;
     superblock_decode_all(raw, ret);
     return superblock_plausible(raw, ret) ? BRIQ_SB_OK : BRIQ_SB_DAMAGED;

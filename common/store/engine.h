@@ -34,7 +34,10 @@
 #include "common/store/waitq.h"
 #include "common/store/window.h"
 
+/* Here and below: a build that opens volumes thousands of times a second may set a smaller one. */
+#ifndef BRIQ_IOBUF_COUNT
 #define BRIQ_IOBUF_COUNT 128u
+#endif
 
 /* Figures of one context; the thread that uses it writes, anybody reads. */
 struct briq_ctx_counts {
@@ -120,6 +123,7 @@ struct briq_store {
     bool opened_read_only; /* asked for, or the medium lost flushed data */
     bool in_memory;
     bool push_before_ack; /* no windows file: write before acknowledging */
+    uint8_t boot_id[16];  /* of this boot; zeros when it cannot be known */
     uint32_t align;       /* of device reads: 1, or 4096 with direct I/O */
     unsigned accel;
     struct briq_open_options options;

@@ -19,6 +19,9 @@
 #define BRIQ_FMT_MAGIC   "BRIQVOL\n"
 #define BRIQ_FMT_VERSION 1u
 
+/* Bits of features_incompat that this version knows. */
+#define BRIQ_FEATURE_UNFINISHED UINT64_C(1) /* being filled by who made it: not to be used yet */
+
 #define BRIQ_SB_BYTES    4096u
 #define BRIQ_SB_A_OFFSET UINT64_C(0)
 #define BRIQ_SB_B_OFFSET (UINT64_C(1) << 20)

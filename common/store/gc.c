@@ -12,6 +12,7 @@
  * they were, and the map on the medium refers to them.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "common/store/maintain.h"
 #include "common/store/put.h"
@@ -97,6 +98,29 @@ static int collect_memory(struct briq_store *store, uint32_t seg)
     return 0;
 }
 
+/* What the medium failed to read now it may read another time: the segment is left alone until the
+ * volume is opened again, or nothing in it is live. */
+static void leave_alone(struct briq_store *store, uint32_t seg)
+{
+    if (atomic_exchange(&store->space.segs[seg].moving, 1) == 0)
+        briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
+                      "%s: segment %u cannot be read; it is left alone until the volume is opened "
+                      "again",
+                      store->name, seg);
+}
+
+/* The map page of a record, or the record's own page, cannot be read: what it is about stays where
+ * it is, and with it the segment. Another error ends the collection. */
+static int stays(struct briq_store *store, uint32_t seg, int r)
+{
+    if (r != -EIO && r != -EUCLEAN)
+        return r;
+    briq_counter_add(&store->maintain.metadata_errors, 1);
+    if (r == -EIO)
+        leave_alone(store, seg);
+    return 0;
+}
+
 static int collect_block(struct briq_store *store, const struct briq_walk *walk,
                          const struct briq_record *record)
 {
@@ -105,7 +129,7 @@ static int collect_block(struct briq_store *store, const struct briq_walk *walk,
         return 0;
     int r = briq_tree_need_page(store, page);
     if (r < 0)
-        return r;
+        return stays(store, walk->seg, r);
     uint64_t granule =
         ((briq_space_offset(&store->space, walk->seg) + walk->chunk.off) >> BRIQ_GRANULE_SHIFT) +
         record->off_granules;
@@ -135,15 +159,37 @@ static int collect_record(struct briq_store *store, const struct briq_walk *walk
         record->off_granules;
     if (!briq_tree_is_at(store, record->type, record->lba, granule))
         return 0;
+    int r = briq_tree_rewrite(store, record->type, record->lba);
+    if (r < 0)
+        return stays(store, walk->seg, r);
     atomic_store(&store->space.segs[walk->seg].moving, 1);
-    return briq_tree_rewrite(store, record->type, record->lba);
+    return 0;
+}
+
+/* The segment as it lies on the medium. What cannot be read is zeros: records there are not found,
+ * and what they are about keeps the segment in use. */
+static int read_segment(struct briq_store *store, uint32_t seg)
+{
+    uint8_t *bytes = store->maintain.segment;
+    uint64_t len = briq_space_seg_bytes(&store->space);
+    uint64_t begin = briq_space_offset(&store->space, seg);
+    int r = briq_device_read(store->dev, bytes, len, begin);
+    for (uint64_t off = 0; off < len && r == -EIO; off += BRIQ_CHUNK_ALIGN) {
+        int piece = briq_device_read(store->dev, bytes + off, BRIQ_CHUNK_ALIGN, begin + off);
+        if (piece < 0 && piece != -EIO)
+            return piece;
+        if (piece == -EIO) {
+            memset(bytes + off, 0, BRIQ_CHUNK_ALIGN);
+            leave_alone(store, seg);
+        }
+    }
+    return r == -EIO ? 0 : r;
 }
 
 static int collect_segment(struct briq_store *store, uint32_t seg)
 {
     uint64_t seg_bytes = briq_space_seg_bytes(&store->space);
-    int r = briq_device_read(store->dev, store->maintain.segment, seg_bytes,
-                             briq_space_offset(&store->space, seg));
+    int r = read_segment(store, seg);
     if (r < 0)
         return r;
     bool meta = atomic_load(&store->space.segs[seg].kind) == BRIQ_KIND_META;
@@ -181,7 +227,7 @@ static void settle(struct briq_store *store, uint32_t seg)
         return;
     }
     if (atomic_load(&store->space.segs[seg].moving) != 0)
-        return; /* the next checkpoint empties it */
+        return; /* the next checkpoint empties it; or it is left alone */
     briq_space_mark_bad(&store->space, seg);
     briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
                   "%s: segment %u holds data that cannot be read back; it is kept as it is "

@@ -172,8 +172,9 @@ void briq_store_latch(struct briq_store *store, int error, const char *what)
     int none = 0;
     if (atomic_compare_exchange_strong(&store->latched, &none, error))
         briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
-                      "%s: %s failed: %s; the volume is read-only until it is opened again",
-                      store->name, what, strerror(-error));
+                      "%s: %s failed: %s; the volume is read-only until it is opened again%s",
+                      store->name, what, strerror(-error),
+                      error == -EUCLEAN ? ": run briq check --repair first" : "");
 }
 
 /* ---- what is due
@@ -367,14 +368,8 @@ static bool give_back(struct briq_store *store)
     return true;
 }
 
-static int one_unit(struct briq_store *store)
+static int do_unit(struct briq_store *store)
 {
-    if (store->opened_read_only)
-        return 0;
-    if (briq_store_is_latched(store)) {
-        wake_waiting(store);
-        return atomic_load(&store->latched);
-    }
     refill(store);
     briq_store_update_tight(store);
     if (atomic_load(&store->maintain.want_space))
@@ -385,6 +380,21 @@ static int one_unit(struct briq_store *store)
     if (r != 0)
         return r;
     return give_back(store);
+}
+
+/* Whoever waits for what maintenance could not do would wait for ever: a failure is for good. */
+static int one_unit(struct briq_store *store)
+{
+    if (store->opened_read_only)
+        return 0;
+    int r = atomic_load(&store->latched);
+    if (r == 0)
+        r = do_unit(store);
+    if (r < 0) {
+        briq_store_latch(store, r, "maintenance");
+        wake_waiting(store);
+    }
+    return r;
 }
 
 int briq_store_maintain(struct briq_store *store)

@@ -31,7 +31,9 @@
 #include "common/store/format.h"
 #include "common/store/word.h"
 
-#define BRIQ_MAP_STRIPES  4096u
+#ifndef BRIQ_MAP_STRIPES
+#define BRIQ_MAP_STRIPES 4096u
+#endif
 #define BRIQ_MAP_COPIES   4096u /* 16 MiB at the most, while a checkpoint runs */
 #define BRIQ_MAP_RESIDENT (UINT64_C(1) << 63)
 

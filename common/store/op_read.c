@@ -58,16 +58,12 @@ int briq_block_fetch(struct briq_ctx *ctx, uint64_t block, briq_word word, uint8
         return fetch_data(ctx, block, word, dst);
     case BRIQ_WORD_TYPE_FILL:
         briq_fill_block(dst, briq_word_pattern(word));
-        return 0;
-    case BRIQ_WORD_TYPE_HOLE:
-        memset(dst, 0, BRIQ_BLOCK_SIZE);
-        return 0;
+        break;
     default:
-        if (word != BRIQ_WORD_ZERO)
-            return -EBADMSG;
         memset(dst, 0, BRIQ_BLOCK_SIZE);
-        return 0;
     }
+    /* What no writer makes stood for something else. */
+    return BRIQ_LIKELY(briq_word_is_valid(word)) ? 0 : -EBADMSG;
 }
 
 /* ---- pieces -------------------------------------------------------------------------------- */

@@ -213,23 +213,30 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
     return briq_windows_init(&store->windows, &options, &store->epoch, &store->waitq, err);
 }
 
+int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16])
+{
+    if (store->options.boot_id == NULL)
+        return briq_boot_id(ret);
+    memcpy(ret, store->options.boot_id, BRIQ_BOOT_ID_BYTES);
+    return 0;
+}
+
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and
  * writes are given to the device before they are acknowledged. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
 {
-    uint8_t boot_id[16];
     struct briq_error why = {{0}};
     bool wanted = !store->opened_read_only && !store->options.no_windows_file;
-    if (wanted && briq_boot_id(boot_id) == 0 &&
-        init_windows(store, boot_id, store->options.windows_dir, &why) == 0)
+    bool known = briq_open_boot_id(store, store->boot_id) == 0;
+    if (wanted && known &&
+        init_windows(store, store->boot_id, store->options.windows_dir, &why) == 0)
         return 0;
-    memset(boot_id, 0, sizeof boot_id);
     store->push_before_ack = !store->opened_read_only;
     if (wanted)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: no shared memory for append windows (%s): writing before acknowledging",
-                      store->name, why.text);
-    return init_windows(store, boot_id, NULL, err);
+                      store->name, known ? why.text : "the id of this boot cannot be read");
+    return init_windows(store, store->boot_id, NULL, err);
 }
 
 static int load_superblock(struct briq_store *store, struct briq_error *err)
@@ -243,6 +250,11 @@ static int load_superblock(struct briq_store *store, struct briq_error *err)
     if (found.damaged)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: one copy of the superblock is damaged; using the other", store->name);
+    if ((found.sb.features_incompat & BRIQ_FEATURE_UNFINISHED) && !store->options.unfinished)
+        return briq_error_set(err, -EUCLEAN,
+                              "%s: is half a volume: the import into it did not come to its end; "
+                              "import it again with --force",
+                              store->name);
     store->opened_read_only = store->options.read_only || store->dev->read_only;
     if (found.sb.features_ro != 0 && !store->opened_read_only)
         return briq_error_set(err, -ENOTSUP,
@@ -310,12 +322,18 @@ int briq_open_check_length(struct briq_store *store, struct briq_error *err)
 static void resume_stream(struct briq_store *store, unsigned id)
 {
     const struct briq_head *head = &store->sb.heads[id];
+    /* A segment that the table knows in another use has data that its checks would then refuse. (Or
+     * the checkpoint took it after that part of the table was written: it is collected some day.)
+     */
     if (head->seg == BRIQ_SEG_NONE ||
-        atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED)
+        atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED ||
+        briq_space_segseq(&store->space, head->seg) != head->segseq)
         return;
     struct briq_stream *stream = &store->journal.streams[id];
+    struct briq_head resumed = *head;
+    resumed.next_seg = BRIQ_SEG_NONE; /* a clean close gave it back: it may be anybody's by now */
     briq_space_reopen(&store->space, head->seg, stream->kind, head->segseq);
-    briq_journal_resume(stream, head);
+    briq_journal_resume(stream, &resumed);
 }
 
 /* The number of this opening: everything written from here on carries it. */
@@ -359,6 +377,17 @@ static int begin_streams(struct briq_store *store, struct briq_error *err)
                           store->name, r == -EAGAIN ? "no free segment" : strerror(-r));
 }
 
+/* Where the stream goes on. Finding space may have left garbage collection in the middle of a
+ * chunk. */
+static struct briq_head sealed_head(struct briq_store *store, struct briq_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    briq_journal_seal(&store->journal, stream);
+    struct briq_head head = briq_journal_head(stream);
+    pthread_mutex_unlock(&stream->lock);
+    return head;
+}
+
 /* From here on the superblock says: open, by this boot, with these streams. */
 static int write_open_superblock(struct briq_store *store, struct briq_error *err)
 {
@@ -368,10 +397,9 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->streams = (uint8_t)store->journal.user_count;
     sb->windows_in_file = !store->push_before_ack;
     sb->segseq = store->space.segseq;
-    if (briq_boot_id(sb->boot_id) < 0)
-        memset(sb->boot_id, 0, sizeof sb->boot_id);
+    memcpy(sb->boot_id, store->boot_id, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
-        sb->heads[i] = briq_journal_head(&store->journal.streams[i]);
+        sb->heads[i] = sealed_head(store, &store->journal.streams[i]);
     int r = briq_superblock_write(store->dev, sb, &store->sb_slot);
     return r == 0 ? 0
                   : briq_error_set(err, r, "%s: cannot write the superblock: %s", store->name,
@@ -384,11 +412,21 @@ static int begin_requests(struct briq_store *store, struct briq_error *err)
     return r < 0 ? r : write_open_superblock(store, err);
 }
 
+static int confirm_space(struct briq_store *store, struct briq_error *err)
+{
+    int r = briq_space_confirm(&store->space);
+    return r == 0 ? 0
+                  : briq_error_set(err, r, "%s: cannot take space: %s", store->name, strerror(-r));
+}
+
 static int begin_clean(struct briq_store *store, struct briq_error *err)
 {
     briq_space_build_lists(&store->space);
     if (store->opened_read_only)
         return 0;
+    int r = confirm_space(store, err);
+    if (r < 0)
+        return r;
     begin_incarnation(store);
     for (uint32_t i = 0; i < store->journal.user_count && i < store->sb.streams; i++)
         resume_stream(store, i);
@@ -403,11 +441,14 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
     store->recovered_from_windows = recovery->from_windows;
     store->discarded_records = recovery->discarded;
     store->lost_flushed = recovery->lost_flushed;
-    if (recovery->lost_flushed > 0)
+    if (!briq_recovery_is_whole(recovery))
         briq_log_line(&store->options.log, BRIQ_LOG_ERROR,
-                      "%s: the medium lost %llu operations that a flush had acknowledged: opened "
+                      "%s: the medium lost %llu operations that %s acknowledged%s: opened "
                       "read-only; save what you need, then run briq check --repair",
-                      store->name, (unsigned long long)recovery->lost_flushed);
+                      store->name,
+                      (unsigned long long)(recovery->lost_flushed + recovery->lost_acked),
+                      recovery->lost_acked == 0 ? "a flush had" : "were",
+                      recovery->unreadable == 0 ? "" : ", or more: its journal cannot be read");
     else
         briq_log_line(&store->options.log, BRIQ_LOG_INFO,
                       "%s: was not closed cleanly: replayed %llu operations (%s), dropped %llu "
@@ -455,13 +496,15 @@ static int begin_after_crash(struct briq_store *store, struct briq_error *err)
     int r = briq_recover(store, &store->recovery, err);
     if (r < 0)
         return r;
-    if (store->recovery.lost_flushed > 0)
+    if (!briq_recovery_is_whole(&store->recovery))
         store->opened_read_only = true;
     report_recovery(store, &store->recovery);
     take_over(store, store->recovery.last_seq);
     if (store->opened_read_only)
         return 0;
-    r = write_recovered(store, err);
+    r = confirm_space(store, err);
+    if (r == 0)
+        r = write_recovered(store, err);
     return r < 0 ? r : begin_requests(store, err);
 }
 
@@ -479,6 +522,12 @@ static int open_parts(struct briq_store *store, struct briq_error *err)
     return r;
 }
 
+int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err)
+{
+    int r = store->opened_read_only ? 0 : briq_device_flush(store->dev);
+    return r == 0 ? 0 : briq_error_set(err, r, "%s: cannot flush: %s", store->name, strerror(-r));
+}
+
 static int open_volume(struct briq_store *store, struct briq_error *err)
 {
     int r = open_parts(store, err);
@@ -486,6 +535,8 @@ static int open_volume(struct briq_store *store, struct briq_error *err)
         r = briq_tree_load(store, NULL, err);
     if (r == 0)
         r = briq_open_check_length(store, err);
+    if (r == 0)
+        r = briq_open_confirm_superblock(store, err);
     if (r == 0)
         r = store->sb.clean ? begin_clean(store, err) : begin_after_crash(store, err);
     return r;
@@ -499,6 +550,8 @@ static int open_begin(const char *name, const struct briq_open_options *options,
     if (store == NULL || store->name == NULL) {
         if (options != NULL)
             briq_device_close(options->device);
+        if (store != NULL)
+            store_free(store, false);
         return briq_error_set(err, -ENOMEM, "%s: not enough memory", name);
     }
     *ret = store;
@@ -675,4 +728,23 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
     pthread_mutex_unlock(&store->maintain.lock);
     return r < 0 ? briq_error_set(err, -EIO, "%s: cannot make the new size durable", store->name)
                  : 0;
+}
+
+/* ---- filling -----------------------------------------------------------------------------------
+ */
+
+int briq_store_finish(struct briq_store *store)
+{
+    if (store->opened_read_only)
+        return -EROFS;
+    pthread_mutex_lock(&store->maintain.lock);
+    uint64_t old = store->sb.features_incompat;
+    int r = 0;
+    store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
+    if (store->sb.features_incompat != old)
+        r = briq_checkpoint(store, false);
+    if (r < 0)
+        store->sb.features_incompat = old;
+    pthread_mutex_unlock(&store->maintain.lock);
+    return r < 0 ? -EIO : 0;
 }

@@ -15,6 +15,16 @@
 int briq_open_parts(const char *name, const struct briq_open_options *options,
                     struct briq_error *err, struct briq_store **ret) BRIQ_MUST;
 
+/* The boot of the machine that this opening takes place in. Errors as briq_boot_id(). */
+int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16]) BRIQ_MUST;
+
+/*
+ * A process that died may have written the superblock we go by, and not flushed it. Before anything
+ * that the one before refers to is written over, its other copy included, ours is made durable by
+ * this. Nothing when opened read-only. Blocks. 0, or what the flush answered, explained.
+ */
+int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
+
 /* Does every segment in use lie inside the device? 0, or -EUCLEAN, explained. */
 int briq_open_check_length(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 

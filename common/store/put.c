@@ -30,16 +30,27 @@ void briq_put_account(struct briq_stream *stream, briq_word old, briq_word new)
 }
 
 /* The map word changes; live space follows. The new place is counted before anybody can find it, so
- * that whoever overwrites it next finds something to take off. Under the stripe lock. */
-static void publish(struct briq_store *store, struct briq_stream *stream, uint64_t block,
-                    briq_word old, briq_word new)
+ * that whoever overwrites it next finds something to take off. Under the stripe lock.
+ * -EUCLEAN: there was nothing to take off, see briq_space_live_sub(); the change has happened. */
+static int publish(struct briq_store *store, struct briq_stream *stream, uint64_t block,
+                   briq_word old, briq_word new)
 {
+    int r = 0;
     if (briq_word_is_data(new))
         briq_space_live_add(&store->space, briq_word_granule(new), briq_word_granules(new));
     briq_map_set(&store->map, block, new);
     if (briq_word_is_data(old))
-        briq_space_live_sub(&store->space, briq_word_granule(old), briq_word_granules(old));
+        r = briq_space_live_sub(&store->space, briq_word_granule(old), briq_word_granules(old));
     briq_put_account(stream, old, new);
+    return r;
+}
+
+/* No change can be told from damage of the accounts any more: this was the last one. */
+static int latch_accounts(struct briq_store *store, int r)
+{
+    if (r < 0)
+        briq_store_latch(store, r, "accounting (the segment table counts less than is live)");
+    return r < 0 ? -EIO : 0;
 }
 
 static uint64_t next_seq(struct briq_store *store)
@@ -143,8 +154,7 @@ static int put_under_stripe(struct briq_store *store, struct briq_stream *stream
     if (stream->kind == BRIQ_KIND_USER)
         record->seq = next_seq(store);
     briq_journal_commit(&store->journal, stream, room, record);
-    publish(store, stream, block, old, new);
-    return 0;
+    return latch_accounts(store, publish(store, stream, block, old, new));
 }
 
 static int put_under_stream(struct briq_store *store, struct briq_stream *stream, uint64_t block,
@@ -218,9 +228,12 @@ static int range_under_stripe(struct briq_store *store, struct briq_stream *stre
         .seq = next_seq(store),
     };
     briq_journal_commit(&store->journal, stream, room, &record);
-    for (uint32_t i = 0; i < count; i++)
-        publish(store, stream, block + i, briq_map_word(&store->map, block + i), word);
-    return 0;
+    int r = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int p = publish(store, stream, block + i, briq_map_word(&store->map, block + i), word);
+        r = r == 0 ? p : r;
+    }
+    return latch_accounts(store, r);
 }
 
 int briq_put_range(struct briq_ctx *ctx, uint64_t block, uint32_t count, briq_word word,
@@ -250,6 +263,6 @@ int briq_put_replay(struct briq_store *store, uint64_t block, uint32_t count, br
     struct briq_stream *stream = &store->journal.streams[0];
     int r = briq_map_touch(&store->map, briq_map_page_of(block));
     for (uint32_t i = 0; i < count && r == 0; i++)
-        publish(store, stream, block + i, briq_map_word(&store->map, block + i), word);
+        r = publish(store, stream, block + i, briq_map_word(&store->map, block + i), word);
     return r;
 }

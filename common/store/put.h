@@ -31,25 +31,26 @@ struct briq_put_result {
 /*
  * Block `block` becomes what payload says. With expect non-NULL only if its word still is *expect.
  * 0; -EAGAIN (see need); -ESTALE (another word); -ENOSPC (live data is at its limit, and this would
- * grow it).
+ * grow it); -EIO (the accounts are damaged: the store is latched).
  */
 int briq_put_block(struct briq_ctx *ctx, uint64_t block, const struct briq_payload *payload,
                    const briq_word *expect, struct briq_put_result *ret) BRIQ_MUST;
 
-/* Blocks [block, block+count), all in one map page, become `word`: BRIQ_WORD_HOLE or _ZERO. 0 or
- * -EAGAIN. */
+/* Blocks [block, block+count), all in one map page, become `word`: BRIQ_WORD_HOLE or _ZERO. 0,
+ * -EAGAIN or -EIO. */
 int briq_put_range(struct briq_ctx *ctx, uint64_t block, uint32_t count, briq_word word,
                    struct briq_put_result *ret) BRIQ_MUST;
 
 /*
  * Moves the extent of `block`, whose word was `old`, to the GC stream; `seq` is that of the
- * original record. 0, -EAGAIN, or -ESTALE when it was overwritten meanwhile. Thread: maintenance.
+ * original record. As briq_put_block(), -ESTALE when it was overwritten. Thread: maintenance.
  */
 int briq_put_moved(struct briq_store *store, uint64_t block, briq_word old, uint64_t seq,
                    const struct briq_payload *payload, struct briq_put_result *ret) BRIQ_MUST;
 
 /* Blocks [block, block+count) of one ready map page become `word`, whose place, if it has one, is
- * written already. 0 or -EAGAIN (no page copies: cannot happen). Thread: recovery, repair. */
+ * written already. 0, -EAGAIN (no page copies: cannot happen) or -EUCLEAN (the segment table counts
+ * less than is live). Thread: recovery, repair. */
 int briq_put_replay(struct briq_store *store, uint64_t block, uint32_t count,
                     briq_word word) BRIQ_MUST;
 

@@ -69,9 +69,10 @@ static int visit_all(struct rebuild *b, visitor visit)
     uint32_t end = briq_check_seg_end(c);
     int r = 0;
     for (uint32_t seg = c->store->space.seg_first; seg < end && r == 0; seg++) {
-        struct briq_scan *scan = briq_check_scan(c, seg, 0, true);
+        struct briq_scan *scan = briq_check_scan(c, seg, 0);
         while (r == 0 && (r = briq_scan_next(scan)) > 0)
             r = visit(b, scan);
+        c->unreadable += scan->unreadable;
     }
     return r;
 }

@@ -9,12 +9,13 @@
  *      segment. A chunk counts if it names this volume, this incarnation, this stream, this place,
  * and its checksum is right. Every chunk names the next segment, so one readable chunk in a segment
  *      is enough to go on.
- *   3. The records of all streams are applied in the order of their sequence numbers. After a power
- *      cut up to the first that is missing (or whose payload is torn, where nothing proves that it
- * was flushed); after a process death all of them, for then a gap is an operation that was never
- *      acknowledged.
- *   4. If a record is missing that was flushed (chunks say how far flushes had come), the medium
- * has lost data: the volume opens read-only.
+ *   3. The records of all streams are applied in the order of their sequence numbers, up to the
+ * first that is missing, or whose payload is torn and nothing proves that it was flushed. Where
+ * windows outlived a process none is torn, and a gap may be an operation that was never
+ * acknowledged: see gap_is_of_death().
+ *   4. If a record is missing that was flushed (chunks say how far flushes had come), or more than
+ * a process can take with it when it dies, the medium has lost data. If the journal cannot be read
+ * somewhere, it may have. Then the volume opens read-only.
  */
 #include "common/store/recover.h"
 
@@ -24,6 +25,7 @@
 
 #include "common/base/align.h"
 #include "common/base/boot_id.h"
+#include "common/store/open.h"
 #include "common/store/put.h"
 #include "common/store/tree.h"
 #include "common/store/walk.h"
@@ -108,6 +110,53 @@ static uint32_t seal_open_chunk(struct briq_store *store, const struct briq_wind
     return off + chunk.len;
 }
 
+/* Writes the sectors of `mem` that differ from what the device has there; all are multiples of the
+ * chunk alignment. */
+static int write_differing(struct briq_store *store, const uint8_t *mem, const uint8_t *there,
+                           uint32_t len, uint64_t where)
+{
+    int r = 0;
+    for (uint32_t off = 0, upto; off < len && r == 0; off = upto) {
+        upto = off + BRIQ_CHUNK_ALIGN;
+        if (memcmp(mem + off, there + off, BRIQ_CHUNK_ALIGN) == 0)
+            continue;
+        while (upto < len && memcmp(mem + upto, there + upto, BRIQ_CHUNK_ALIGN) != 0)
+            upto += BRIQ_CHUNK_ALIGN;
+        r = briq_device_write(store->dev, mem + off, upto - off, where + off);
+    }
+    return r;
+}
+
+/* Reads sector by sector; what cannot be read differs from `mem`, and can perhaps be written. */
+static int read_sectors(struct briq_store *store, const uint8_t *mem, uint8_t *there, uint32_t len,
+                        uint64_t where)
+{
+    for (uint32_t off = 0; off < len; off += BRIQ_CHUNK_ALIGN) {
+        int r = briq_device_read(store->dev, there + off, BRIQ_CHUNK_ALIGN, where + off);
+        if (r < 0 && r != -EIO)
+            return r;
+        if (r < 0)
+            there[off] = (uint8_t)~mem[off];
+    }
+    return 0;
+}
+
+/* Writes what the device does not hold yet. What a flush covered is not written again: a power cut
+ * in the middle of that could destroy it. */
+static int write_missing(struct briq_store *store, const uint8_t *mem, uint32_t len, uint64_t where)
+{
+    uint8_t *there = aligned_alloc(4096, len);
+    if (there == NULL)
+        return -ENOMEM;
+    int r = briq_device_read(store->dev, there, len, where);
+    if (r == -EIO)
+        r = read_sectors(store, mem, there, len, where);
+    if (r == 0)
+        r = write_differing(store, mem, there, len, where);
+    free(there);
+    return r;
+}
+
 static int replay_window(struct briq_store *store, struct briq_recovery *recovery, uint32_t i)
 {
     const struct briq_windows_header *h = recovery->left.header;
@@ -122,23 +171,41 @@ static int replay_window(struct briq_store *store, struct briq_recovery *recover
     uint64_t where = briq_space_offset(&store->space, d->seg) + d->base;
     if (store->opened_read_only)
         return briq_windows_adopt(&store->windows, where, mem, d->start, end);
-    return briq_device_write(store->dev, mem + d->start, end - d->start, where + d->start);
+    return write_missing(store, mem + d->start, end - d->start, where + d->start);
+}
+
+/* Not to know would mean to give up what the windows hold: that is an error. */
+static int is_same_boot(const struct briq_store *store, bool *ret, struct briq_error *err)
+{
+    static const uint8_t unknown[BRIQ_BOOT_ID_BYTES];
+    uint8_t boot_id[BRIQ_BOOT_ID_BYTES];
+    *ret = false;
+    if (memcmp(store->sb.boot_id, unknown, sizeof unknown) == 0)
+        return 0;
+    int r = briq_open_boot_id(store, boot_id);
+    if (r < 0)
+        return briq_error_set(err, r,
+                              "%s: was not closed cleanly, and the id of this boot cannot be read "
+                              "from /proc (%s): it is not known whether shared memory holds some "
+                              "of it",
+                              store->name, strerror(-r));
+    *ret = memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
+    return 0;
 }
 
 static int replay_windows(struct briq_store *store, struct briq_recovery *recovery,
                           struct briq_error *err)
 {
     struct briq_windows_options options = left_options(store);
-    uint8_t boot_id[16];
-    bool same_boot =
-        briq_boot_id(boot_id) == 0 && memcmp(boot_id, store->sb.boot_id, sizeof boot_id) == 0;
-    if (!same_boot)
-        return 0;
+    bool same_boot;
+    int r = is_same_boot(store, &same_boot, err);
+    if (r < 0 || !same_boot)
+        return r;
     if (!store->sb.windows_in_file) {
         recovery->process_death = true; /* everything was written before it was acknowledged */
         return 0;
     }
-    int r = briq_windows_left_open(&options, &recovery->left, &recovery->leftover, err);
+    r = briq_windows_left_open(&options, &recovery->left, &recovery->leftover, err);
     if (r < 0)
         return r;
     if (recovery->leftover != BRIQ_LEFTOVER_FOUND) {
@@ -263,6 +330,7 @@ static int follow_segment(struct follower *f, uint32_t seg, uint32_t off, bool *
                              briq_space_offset(&store->space, seg) + off);
         if (r < 0 && r != -EIO)
             return r;
+        f->recovery->unreadable += r == -EIO;
         if (r == 0 && briq_chunk_decode(f->page, BRIQ_CHUNK_ALIGN, &chunk, &need) &&
             chunk_counts(f, &chunk, seg, off)) {
             *ret_found = true;
@@ -321,7 +389,8 @@ static int follow_stream(struct follower *f, const struct briq_head *head)
 /* ---- applying
  * ------------------------------------------------------------------------------------ */
 
-static bool payload_is_whole(struct briq_store *store, const struct item *item)
+static bool payload_is_whole(struct briq_store *store, struct briq_recovery *recovery,
+                             const struct item *item)
 {
     if (!briq_word_is_data(item->what) || item->where >> 56 != BRIQ_REC_DATA)
         return true;
@@ -331,8 +400,10 @@ static bool payload_is_whole(struct briq_store *store, const struct item *item)
     uint64_t lba = item->where & ((UINT64_C(1) << 56) - 1);
     uint32_t seg = briq_space_seg_of(&store->space, granule);
     if (read_journal(store, extent, granules * BRIQ_GRANULE_BYTES, granule << BRIQ_GRANULE_SHIFT) <
-        0)
+        0) {
+        recovery->unreadable++;
         return false;
+    }
     return briq_extent_read(extent, granules, lba, briq_space_segseq(&store->space, seg), NULL) ==
            0;
 }
@@ -367,6 +438,28 @@ static struct items *oldest(struct items *streams, unsigned count)
     return best;
 }
 
+/*
+ * A process that dies takes at most one operation of each stream with it: its number given out, its
+ * record not yet written; and that is the last of its stream. So of the `missing` numbers up to
+ * here there is one for each stream that has come to its end, or the medium has lost some.
+ *
+ * After a power cut, and where windows are private memory, whatever was acknowledged had all before
+ * it on the medium, so that a gap is the end.
+ */
+static bool gap_is_of_death(struct briq_recovery *recovery, const struct items *streams,
+                            unsigned count, uint64_t last, uint64_t missing)
+{
+    uint64_t ended = 0;
+    if (recovery->leftover != BRIQ_LEFTOVER_FOUND || last < recovery->durable_seq)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        ended += streams[i].next == streams[i].count;
+    if (missing <= ended)
+        return true;
+    recovery->lost_acked = missing - ended;
+    return false;
+}
+
 static uint64_t left_over(const struct items *streams, unsigned count)
 {
     uint64_t left = 0;
@@ -379,16 +472,18 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
                           struct items *streams, unsigned count)
 {
     struct items *s;
-    uint64_t last = store->sb.checkpoint_seq;
+    uint64_t last = store->sb.checkpoint_seq, missing = 0;
     while ((s = oldest(streams, count)) != NULL) {
         const struct item *item = &s->item[s->next];
         bool flushed = item->seq <= recovery->durable_seq;
-        if (item->seq != last + 1 && !recovery->process_death)
+        if (item->seq != last + 1) {
+            missing += item->seq - 1 - last;
+            if (!gap_is_of_death(recovery, streams, count, last, missing))
+                break;
+        }
+        if (!flushed && recovery->leftover != BRIQ_LEFTOVER_FOUND &&
+            !payload_is_whole(store, recovery, item))
             break;
-        if (!flushed && !recovery->process_death && !payload_is_whole(store, item))
-            break;
-        if (item->seq > last + 1 && last < recovery->durable_seq)
-            recovery->lost_flushed += briq_min_u64(item->seq - 1, recovery->durable_seq) - last;
         int r = apply(store, item);
         if (r < 0)
             return r;

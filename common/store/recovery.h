@@ -11,10 +11,19 @@
 struct briq_recovery {
     struct briq_windows_left left;
     enum briq_leftover leftover;
-    bool process_death;   /* all that was acknowledged is there: apply every record */
+    bool process_death;   /* all that was acknowledged is there, if the medium is well */
     uint64_t durable_seq; /* highest sequence number known to have been flushed */
     uint64_t last_seq;    /* of the last record applied */
-    uint64_t applied, discarded, from_windows, lost_flushed;
+    uint64_t applied, discarded, from_windows;
+    uint64_t lost_flushed; /* operations that a flush had acknowledged */
+    uint64_t lost_acked;   /* after a process death: others that had been acknowledged */
+    uint64_t unreadable;   /* places of the journal that may hold more */
 };
+
+/* Is the volume as it should be after this crash? If not, nothing may be written. */
+static inline bool briq_recovery_is_whole(const struct briq_recovery *recovery)
+{
+    return recovery->lost_flushed == 0 && recovery->lost_acked == 0 && recovery->unreadable == 0;
+}
 
 #endif

@@ -198,11 +198,14 @@ static int go_on_open(struct briq_checker *c)
 
 int briq_check_repair(struct briq_checker *c)
 {
+    int r = briq_open_confirm_superblock(c->store, c->err);
+    if (r < 0)
+        return r;
     if (c->superblock_only)
         return rewrite_superblock(c);
     bool freed = use_sound_segments(c);
     hold_sources(c);
-    int r = rewrite_metadata(c);
+    r = rewrite_metadata(c);
     if (r == 0)
         r = briq_open_write_state(c->store, c->seq, c->err);
     if (r == 0 && (c->strays > 0 || freed))

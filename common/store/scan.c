@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "common/base/align.h"
 #include "common/store/walk.h"
 
 static bool is_chunk_at(struct briq_scan *scan, uint32_t off)
@@ -17,14 +16,6 @@ static bool is_chunk_at(struct briq_scan *scan, uint32_t off)
     size_t need;
     return briq_chunk_decode(scan->page, sizeof scan->page, &scan->chunk, &need) &&
            briq_walk_belongs(&place, &scan->chunk, off);
-}
-
-/* Where a chunk may begin after none was found at `off`. */
-static uint32_t behind_gap(const struct briq_scan *scan, uint32_t off)
-{
-    if (scan->patient)
-        return off + BRIQ_CHUNK_ALIGN;
-    return (uint32_t)briq_align_down(off, scan->window_bytes) + scan->window_bytes;
 }
 
 int briq_scan_next(struct briq_scan *scan)
@@ -41,7 +32,7 @@ int briq_scan_next(struct briq_scan *scan)
         }
         scan->unreadable += r == -EIO;
         scan->gaps++;
-        scan->off = behind_gap(scan, off);
+        scan->off = off + BRIQ_CHUNK_ALIGN;
     }
     return 0;
 }

@@ -2,9 +2,9 @@
 /*
  * scan.h - from chunk to chunk through a segment on the medium, reading headers and records only.
  *
- * The same order as walk.h, which has the whole segment in memory. A patient scan also looks behind
- * a place where no chunk is found, at every place where one may begin: so it finds what stands
- * behind a damaged header.
+ * The same order as walk.h, which has the whole segment in memory: behind a place where no chunk is
+ * found it looks at every place where one may begin, and so finds what stands behind a damaged
+ * header.
  *
  * Thread: the owner. Any bytes on the medium are safe.
  */
@@ -26,8 +26,7 @@ struct briq_scan {
     void *opaque;
     uint32_t seg, seg_shift, window_bytes;
     uint64_t uuid_lo;
-    uint64_t segseq; /* chunks of another use are passed over; 0: any use */
-    bool patient;
+    uint64_t segseq;     /* chunks of another use are passed over; 0: any use */
     uint32_t off;        /* where to look next */
     uint32_t gaps;       /* times no chunk was found where one could have followed */
     uint32_t unreadable; /* places that the medium failed to read */

@@ -67,15 +67,22 @@ void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t gr
     note_change(space, seg);
 }
 
-void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+int briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
+    /* The place is what a map word from the medium says. */
+    if (BRIQ_UNLIKELY(!briq_space_contains(space, granule, granules)))
+        return -EUCLEAN;
     uint32_t seg = briq_space_seg_of(space, granule);
     uint32_t before = atomic_fetch_sub_explicit(&space->live[seg], granules, memory_order_relaxed);
-    BRIQ_ASSERT(before >= granules);
+    if (BRIQ_UNLIKELY(before < granules)) {
+        atomic_store_explicit(&space->live[seg], 0, memory_order_relaxed);
+        return -EUCLEAN;
+    }
     if (before == granules &&
         atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed) == BRIQ_SEG_USED)
         atomic_fetch_add_explicit(&space->dead_count, 1, memory_order_relaxed);
     note_change(space, seg);
+    return 0;
 }
 
 void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules)
@@ -84,12 +91,13 @@ void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t gr
     space->live_cut[briq_space_seg_of(space, granule)] += granules;
 }
 
-void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
+int briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules)
 {
     uint32_t seg = briq_space_seg_of(space, granule);
-    BRIQ_ASSERT(space->live_cut[seg] >= granules);
+    if (space->live_cut[seg] < granules)
+        return -EUCLEAN;
     space->live_cut[seg] -= granules;
-    briq_space_live_sub(space, granule, granules);
+    return briq_space_live_sub(space, granule, granules);
 }
 
 void briq_space_tree_add(struct briq_space *space, uint64_t granule, uint32_t granules)
@@ -278,8 +286,9 @@ uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch)
     while (space->grace.count > 0 && briq_epoch_passed(epoch, space->grace_tag[0])) {
         for (; space->grace_old > 0; space->grace_old--, freed++) {
             uint32_t seg = list_pop(space, &space->grace);
-            set_state(space, seg, BRIQ_SEG_READY);
-            list_push(space, &space->ready, seg);
+            bool on_host = space->keep_all || space->segs[seg].on_host;
+            set_state(space, seg, on_host ? BRIQ_SEG_READY : BRIQ_SEG_BARE);
+            list_push(space, on_host ? &space->ready : &space->bare, seg);
         }
         space->grace_old = space->grace.count;
         space->grace_tag[0] = space->grace_tag[1];
@@ -342,6 +351,23 @@ int briq_space_prepare(struct briq_space *space, uint32_t want)
         if (r < 0)
             return r;
     }
+}
+
+int briq_space_confirm(struct briq_space *space)
+{
+    int r = 0;
+    if (space->keep_all)
+        return 0;
+    for (uint32_t seg = space->seg_first; seg < space->virgin; seg++)
+        if (get_state(space, seg) == BRIQ_SEG_USED && briq_space_live(space, seg) == 0)
+            space->segs[seg].on_host = 0;
+    for (uint32_t left = space->ready.count; left > 0 && (r == 0 || r == -ENOSPC); left--) {
+        pthread_mutex_lock(&space->lock);
+        uint32_t seg = list_pop(space, &space->ready);
+        pthread_mutex_unlock(&space->lock);
+        r = make_ready(space, seg);
+    }
+    return r == -ENOSPC ? 0 : r;
 }
 
 void briq_space_give_back(struct briq_space *space, uint32_t keep)

@@ -14,8 +14,8 @@
  * refers to it is durable (crash safety), and no reader from before is left (epoch.h). A memory
  * volume has no checkpoints: PENDING goes straight to GRACE.
  *
- * `live` counts the granules of a segment that the map refers to. It is exact; but nothing is freed
- * on its word alone, see gc.h.
+ * `live` counts the granules of a segment that the map refers to. It is exact, if the table on the
+ * medium was; nothing is freed on its word alone, see gc.c, and one that is too low is found out.
  *
  * Who may take the last segments is decided by class, so that those who free space always find
  * some: users stop first, then trims, then garbage collection; a checkpoint may take the very last.
@@ -60,7 +60,8 @@ struct briq_seg {
     _Atomic uint8_t state;   /* enum briq_seg_state; changes under space->lock */
     _Atomic uint8_t kind;    /* enum briq_stream_kind */
     uint8_t on_host;         /* under space->lock */
-    _Atomic uint8_t moving;  /* META: its live pages are queued for the next checkpoint */
+    _Atomic uint8_t moving;  /* META: its live pages are queued for the next checkpoint; any:
+                                the medium fails to read it. Not to be collected */
 };
 
 /* A singly linked FIFO through briq_seg.next. */
@@ -129,12 +130,15 @@ bool briq_space_contains(const struct briq_space *space, uint64_t granule, uint3
 /* ---- live counters: any thread, no lock ------------------------------------------------------ */
 
 void briq_space_live_add(struct briq_space *space, uint64_t granule, uint32_t granules);
-void briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+
+/* Returns 0; or -EUCLEAN when so many were not live: the stored table said less than was true. The
+ * count is 0 then, and no more to be relied on. */
+int briq_space_live_sub(struct briq_space *space, uint64_t granule, uint32_t granules) BRIQ_MUST;
 
 /* A map page was written at (add) or is gone from (sub) a place: counts for the checkpoint in hand
- * too. Thread: the maintainer. */
+ * too. Errors as above. Thread: the maintainer. */
 void briq_space_page_add(struct briq_space *space, uint64_t granule, uint32_t granules);
-void briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules);
+int briq_space_page_sub(struct briq_space *space, uint64_t granule, uint32_t granules) BRIQ_MUST;
 
 /* The same for pages of the tree above the map pages. Loading one puts its segment in use, whatever
  * the stored table says: it may have been taken after that part of the table was written. */
@@ -179,7 +183,8 @@ void briq_space_cut(struct briq_space *space);
 /* RELEASED -> GRACE: the checkpoint is durable. */
 void briq_space_release(struct briq_space *space, struct briq_epoch *epoch);
 
-/* GRACE -> READY for all that no reader can see any more. Returns how many. */
+/* GRACE -> READY (BARE, if the host does not hold it) for all that no reader can see any more.
+ * Returns how many. */
 uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch);
 
 /* The highest use number given out. */
@@ -193,6 +198,12 @@ uint32_t briq_space_in_grace(struct briq_space *space);
  * Returns 0 also when there are not that many; -ENOSPC when the host is full; or its error.
  */
 int briq_space_prepare(struct briq_space *space, uint32_t want);
+
+/* The stored table may say that the host holds segments which were given back since, by an opening
+ * that crashed: asks it for all that are READY. What it does not grant is BARE; so will be what is
+ * in use and empty, when it is free. Blocks. 0, or the host's error other than -ENOSPC. Thread:
+ * open. */
+int briq_space_confirm(struct briq_space *space) BRIQ_MUST;
 
 /* READY -> BARE, giving space back to the host, until no more than `keep` are ready. Blocks. */
 void briq_space_give_back(struct briq_space *space, uint32_t keep);

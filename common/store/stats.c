@@ -191,6 +191,7 @@ static void fill_info(const struct briq_superblock_found *found, struct briq_vol
     ret->accel = sb->accel;
     ret->preallocated = sb->preallocated;
     ret->clean = sb->clean;
+    ret->unfinished = (sb->features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
     ret->superblock_damaged = found->damaged;
 }
 

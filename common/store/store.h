@@ -58,6 +58,8 @@ struct briq_create_options {
     unsigned accel;         /* LZ4 acceleration 1 .. 64; 0: 1 */
     bool preallocate;       /* take and zero all the space now; it is never given back */
     bool force;             /* replace what is there */
+    bool unfinished;        /* to be filled: opens only with the same in briq_open_options, until
+                             * briq_store_finish(); a program that dies leaves no half volume */
     unsigned segment_shift; /* log2 of the segment size, 16 .. 22; 0: chosen by size (for tests) */
 };
 
@@ -72,6 +74,7 @@ int briq_store_create(const char *path, const struct briq_create_options *option
 
 struct briq_open_options {
     bool read_only;
+    bool unfinished;         /* a volume that was created so, to fill it */
     bool direct;             /* O_DIRECT, with the sector cache; default: the kernel's page cache */
     uint64_t cache_bytes;    /* sector cache of `direct`: 0 = 128 MiB, UINT64_MAX = none */
     unsigned accel;          /* LZ4 acceleration of this opening, 1 .. 64; 0: the volume's own */
@@ -84,6 +87,8 @@ struct briq_open_options {
     /* For tests and simulation: the volume lives on this device instead of the named file; the
      * store owns it from the call on, also when the call fails. */
     struct briq_device *device;
+    /* For simulation: the 16 bytes that name this boot of the machine, instead of the kernel's. */
+    const uint8_t *boot_id;
     /* For simulation: no thread ever blocks; where a blocking call would have to wait for another
      * operation, this is called and must let some other operation progress. */
     void (*wait_hook)(void *opaque);
@@ -95,8 +100,8 @@ struct briq_open_options {
  * (one writer; -EBUSY names the process that has it), replays what a dead server or a power cut
  * left behind, and is then ready for requests. Creates no thread: see briq_store_start().
  *
- * When the medium has lost data that a flush had acknowledged, the volume opens read-only all the
- * same (briq_store_read_only() tells) and says so in the log.
+ * When the medium has lost data that a flush had acknowledged, or the journal cannot be read, the
+ * volume opens read-only all the same (briq_store_read_only() tells) and says so in the log.
  *
  * *ret is the caller's, for briq_store_close(). err explains every failure in one line:
  * -ENOENT, -EACCES, -EBUSY, -EUCLEAN (not a volume, truncated, damaged metadata), -ENOTSUP (a
@@ -288,6 +293,11 @@ void briq_ctx_close(struct briq_ctx *ctx);
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
 
+/* The volume was created `unfinished`, and is whole now: from here on it opens like any other.
+ * Makes all that was acknowledged durable first. 0, -EROFS or -EIO. Blocks. Nothing to do for
+ * others. */
+int briq_store_finish(struct briq_store *store) BRIQ_MUST;
+
 /* An exact image of the map becomes durable, and the log before it is not needed any more. */
 int briq_store_checkpoint(struct briq_store *store) BRIQ_MUST;
 
@@ -357,6 +367,7 @@ struct briq_volume_info {
     unsigned accel;
     bool preallocated;
     bool clean;              /* closed cleanly: the figures above are exact */
+    bool unfinished;         /* whoever filled it, an import, did not come to the end */
     bool superblock_damaged; /* one of the two copies is unreadable */
     pid_t owner_pid;         /* process that has it open for writing, 0 for none, -1 for unknown */
     char owner_name[32];
@@ -374,15 +385,18 @@ struct briq_check_options {
     /* Called now and then with (done, total); may be NULL. */
     void (*progress)(void *opaque, uint64_t done, uint64_t total);
     void *opaque;
-    const char *windows_dir;    /* as in briq_open_options */
-    struct briq_device *device; /* as in briq_open_options */
+    /* as in briq_open_options */
+    const char *windows_dir;
+    struct briq_device *device;
+    const uint8_t *boot_id;
 };
 
 struct briq_check_result {
     uint64_t blocks_checked, payloads_checked;
     uint64_t superblock_errors, map_errors, segment_errors, chunk_errors, payload_errors;
     uint64_t leaked_segments; /* in use, but nothing refers to them: harmless, collected later */
-    uint64_t lost_flushed;    /* operations that a flush had acknowledged and the medium lost */
+    uint64_t lost_flushed;    /* operations that the medium lost although a flush had acknowledged
+                               * them, or, after the death of a process, any answer */
     uint64_t repaired;        /* findings that repair mended */
     uint64_t unrepaired;
 };
@@ -391,7 +405,8 @@ struct briq_check_result {
  * Verifies a volume that nobody has open: both superblocks, every table and map page, every chunk
  * header against the map, all space accounting; with `deep` every payload. Returns 0 when it ran to
  * its end, whatever it found (see result: errors is the sum of *_errors + lost_flushed); else as
- * briq_store_open().
+ * briq_store_open(). A repair refuses with -EIO where metadata or journal cannot be read, for it
+ * may be readable the next time: it would give up what is there.
  */
 int briq_check(const char *path, const struct briq_check_options *options,
                struct briq_check_result *result, struct briq_error *err) BRIQ_MUST;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/align.h"
+#include "common/store/maintain.h"
 
 #define POINTER_CHECK_SHIFT 44
 
@@ -49,15 +50,18 @@ int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t of
 {
     if (store->align <= 1)
         return briq_device_read(store->dev, buf, len, off);
+    /* An extent, wherever it lies: maintenance must not fail for want of memory. */
+    BRIQ_ALIGNED(4096) uint8_t small[3 * 4096];
     uint64_t begin = briq_align_down(off, store->align);
     size_t span = briq_align_up(off + len, store->align) - begin;
-    uint8_t *bounce = aligned_alloc(4096, briq_align_up(span, 4096));
+    uint8_t *bounce = span <= sizeof small ? small : aligned_alloc(4096, briq_align_up(span, 4096));
     if (bounce == NULL)
         return -ENOMEM;
     int r = briq_device_read(store->dev, bounce, span, begin);
     if (r == 0)
         memcpy(buf, bounce + (off - begin), len);
-    free(bounce);
+    if (bounce != small)
+        free(bounce);
     return r;
 }
 
@@ -127,6 +131,15 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page)
 /* ---- loading -----------------------------------------------------------------------------------
  */
 
+/* Is it a line that a writer makes? In a free segment nothing is live. */
+static bool entry_plausible(const struct briq_store *store, uint64_t seg,
+                            const struct briq_segment_entry *e)
+{
+    return seg >= store->space.seg_first && seg < store->space.seg_end && e->state <= 2 &&
+           e->kind <= BRIQ_KIND_META && e->live <= briq_seg_granules(store) &&
+           (e->state != 0 || e->live == 0);
+}
+
 static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t pointer)
 {
     uint8_t page[BRIQ_PAGE_BYTES];
@@ -140,7 +153,7 @@ static int load_seg_page(struct briq_store *store, uint64_t index, uint64_t poin
         briq_segment_decode(page + i * sizeof(struct briq_fmt_segment), &e);
         if (e.state == 0 && !e.on_host)
             continue;
-        if (seg < store->space.seg_first || seg >= store->space.seg_end || e.state > 2)
+        if (!entry_plausible(store, seg, &e))
             return -EUCLEAN;
         /* What a page of the tree has put in use stays so: that page is newer than this line. */
         bool tree = briq_space_live(&store->space, (uint32_t)seg) != 0;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "common/store/walk.h"
 
-#include "common/base/align.h"
-
 bool briq_walk_belongs(const struct briq_walk *walk, const struct briq_chunk *chunk, uint32_t off)
 {
     uint32_t window_left = walk->window_bytes - off % walk->window_bytes;
@@ -22,7 +20,7 @@ bool briq_walk_next(struct briq_walk *walk)
             return true;
         }
         walk->gaps++;
-        walk->off = (uint32_t)briq_align_down(off, walk->window_bytes) + walk->window_bytes;
+        walk->off = off + BRIQ_CHUNK_ALIGN;
     }
     return false;
 }

@@ -2,8 +2,9 @@
 /*
  * walk.h - from chunk to chunk through the bytes of one segment.
  *
- * Chunks follow each other at 4 KiB boundaries; where none is found, the walk goes on at the next
- * window: a writer leaves the end of a window unused, but never begins behind a gap inside one.
+ * Chunks follow each other at 4 KiB boundaries. Where none is found, the walk looks at each of
+ * those that follow: a writer leaves the end of a window unused, and a process that dies without a
+ * windows file leaves gaps where writes were under way.
  *
  * Pure: reads only the bytes it is given. Any bytes are safe.
  */
@@ -18,7 +19,7 @@ struct briq_walk {
     uint64_t uuid_lo;
     uint64_t segseq; /* chunks of another use are passed over; 0: any use */
     uint32_t off;    /* where to look next */
-    uint32_t gaps;   /* windows left early because no chunk was found */
+    uint32_t gaps;   /* places where no chunk was found */
     struct briq_chunk chunk;
     const uint8_t *at; /* the chunk's bytes */
 };

@@ -35,7 +35,9 @@
 #include "common/store/waitq.h"
 
 #define BRIQ_WINDOWS_MAGIC UINT64_C(0x31736e6957717242) /* "BrqWins1" */
-#define BRIQ_WINDOWS_MAX   1024u
+#ifndef BRIQ_WINDOWS_MAX
+#define BRIQ_WINDOWS_MAX 1024u
+#endif
 
 /* The file's first page. Host byte order: it never leaves this boot of this machine. */
 struct briq_windows_header {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/lib/fixture.h"
 
+#include <glob.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -81,6 +83,22 @@ bool test_volume_is_sound(const char *path, const char *windows_dir)
     return r == 0 && result.superblock_errors + result.map_errors + result.segment_errors +
                              result.chunk_errors + result.payload_errors + result.lost_flushed ==
                          0;
+}
+
+void test_windows_forget(const char *path)
+{
+    char pattern[128];
+    struct stat st;
+    glob_t found;
+    if (stat(path, &st) < 0)
+        return;
+    snprintf(pattern, sizeof pattern, "/dev/shm/briq-*-%llx.%llx", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        unlink(found.gl_pathv[i]);
+    globfree(&found);
 }
 
 uint64_t test_resident_bytes(void)

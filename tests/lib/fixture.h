@@ -32,6 +32,10 @@ void test_volume_close(struct briq_store *store);
 /* Whether a check finds nothing wrong, payloads included; prints what it finds. */
 bool test_volume_is_sound(const char *path, const char *windows_dir);
 
+/* Removes what processes that died with this file open left in /dev/shm, where programs put append
+ * windows that nobody gave another place. To be called while the file is still there. */
+void test_windows_forget(const char *path);
+
 /* Memory that this process has resident. */
 uint64_t test_resident_bytes(void);
 

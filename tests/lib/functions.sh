@@ -31,6 +31,15 @@ cleanup() {
     cleanup_commands+=("$(printf '%q ' "$@")")
 }
 
+# Whoever was killed with a volume of this test open has left its append windows in /dev/shm, in a
+# file that names the device and inode of the volume.
+remove_windows() {
+    local device inode
+    find "$tmp" -type f -printf '%D %i\n' | while read -r device inode; do
+        rm -f /dev/shm/briq-*-"$(printf '%x.%x' "$device" "$inode")"
+    done
+}
+
 run_cleanups() {
     local status=$? i
     trap '' INT TERM
@@ -42,6 +51,7 @@ run_cleanups() {
     for ((i = ${#cleanup_commands[@]} - 1; i >= 0; i--)); do
         eval "${cleanup_commands[i]}"
     done
+    remove_windows
     rm -rf "$tmp"
     exit "$status"
 }

@@ -73,18 +73,19 @@ static struct test_deed draw(const struct test_ledger *ledger, struct briq_prng 
     };
 }
 
-static int carry_out(struct briq_store *store, struct test_deed deed, uint64_t number,
-                     unsigned flags)
+static int carry_out(const struct test_ledger *ledger, struct briq_store *store,
+                     struct test_deed deed, uint64_t number, unsigned flags)
 {
     uint8_t bytes[BRIQ_BLOCK_BYTES];
-    uint64_t off = (uint64_t)deed.block * BRIQ_BLOCK_BYTES;
+    uint32_t block = ledger->first_block + deed.block;
+    uint64_t off = (uint64_t)block * BRIQ_BLOCK_BYTES;
     switch (deed.kind) {
     case TEST_DEED_TRIM:
         return briq_trim(store, BRIQ_BLOCK_BYTES, off, flags);
     case TEST_DEED_ZERO:
         return briq_zero(store, BRIQ_BLOCK_BYTES, off, flags);
     default:
-        test_ledger_content(number, deed.block, bytes);
+        test_ledger_content(number, block, bytes);
         return briq_write(store, bytes, sizeof bytes, off, flags);
     }
 }
@@ -98,7 +99,7 @@ int test_ledger_act(struct test_ledger *ledger, struct briq_store *store, struct
     bool fua = fua_one_in != 0 && briq_prng_below(prng, fua_one_in) == 0;
     ledger->deeds[number - ledger->first - 1] = deed;
     atomic_store(&ledger->issued, number);
-    int r = carry_out(store, deed, number, fua ? BRIQ_OP_FUA : 0);
+    int r = carry_out(ledger, store, deed, number, fua ? BRIQ_OP_FUA : 0);
     if (r != 0)
         return r;
     atomic_store(&ledger->acked, number);
@@ -125,12 +126,13 @@ static uint64_t *read_numbers(const struct test_ledger *ledger, struct briq_stor
     BRIQ_ASSERT(found != NULL);
     for (uint32_t block = 0; block < ledger->blocks; block++) {
         uint8_t bytes[BRIQ_BLOCK_BYTES];
-        int r = briq_read(store, bytes, sizeof bytes, (uint64_t)block * BRIQ_BLOCK_BYTES);
-        found[block] = r == 0 ? test_ledger_number(bytes, block) : FOUND_NOTHING;
+        uint32_t there = ledger->first_block + block;
+        int r = briq_read(store, bytes, sizeof bytes, (uint64_t)there * BRIQ_BLOCK_BYTES);
+        found[block] = r == 0 ? test_ledger_number(bytes, there) : FOUND_NOTHING;
         if (found[block] != FOUND_NOTHING)
             continue;
         if (!ledger->quiet)
-            fprintf(stderr, "block %" PRIu32 " %s\n", block,
+            fprintf(stderr, "block %" PRIu32 " %s\n", there,
                     r != 0 ? strerror(-r) : "holds bytes that nobody wrote there");
         free(found);
         return NULL;
@@ -143,9 +145,10 @@ static uint64_t left_by(const struct test_ledger *ledger, uint64_t number)
     return ledger->deeds[number - ledger->first - 1].kind == TEST_DEED_WRITE ? number : 0;
 }
 
-/* Walks through all N, keeping count of the blocks that differ; returns the last N without any. */
+/* Walks through all N, keeping count of the blocks that differ, and notes the first and the last N
+ * without any. */
 static bool find_prefix(const struct test_ledger *ledger, const uint64_t *found, uint64_t floor,
-                        uint64_t *ret_n)
+                        uint64_t *ret_lowest, uint64_t *ret_highest)
 {
     uint64_t *state = malloc(ledger->blocks * sizeof *state);
     BRIQ_ASSERT(state != NULL);
@@ -156,8 +159,10 @@ static bool find_prefix(const struct test_ledger *ledger, const uint64_t *found,
         differ += state[block] != found[block];
     for (uint64_t n = ledger->first;; n++) {
         if (differ == 0 && n >= floor) {
+            if (!any)
+                *ret_lowest = n;
             any = true;
-            *ret_n = n;
+            *ret_highest = n;
         }
         if (n == issued)
             break;
@@ -195,22 +200,29 @@ static void explain(const struct test_ledger *ledger, const uint64_t *found, uin
         fprintf(stderr,
                 "  block %" PRIu32 ": found operation %" PRIu64 ", after %" PRIu64
                 " it was %" PRIu64 "\n",
-                block, found[block], floor, wanted);
+                ledger->first_block + block, found[block], floor, wanted);
         shown++;
     }
+}
+
+bool test_ledger_range(const struct test_ledger *ledger, struct briq_store *store, uint64_t floor,
+                       uint64_t *ret_lowest, uint64_t *ret_highest)
+{
+    uint64_t *found = read_numbers(ledger, store);
+    if (found == NULL)
+        return false;
+    bool well = find_prefix(ledger, found, floor, ret_lowest, ret_highest);
+    if (!well && !ledger->quiet)
+        explain(ledger, found, floor);
+    free(found);
+    return well;
 }
 
 bool test_ledger_check(const struct test_ledger *ledger, struct briq_store *store, uint64_t floor,
                        uint64_t *ret_n)
 {
-    uint64_t *found = read_numbers(ledger, store);
-    if (found == NULL)
-        return false;
-    bool well = find_prefix(ledger, found, floor, ret_n);
-    if (!well && !ledger->quiet)
-        explain(ledger, found, floor);
-    free(found);
-    return well;
+    uint64_t lowest;
+    return test_ledger_range(ledger, store, floor, &lowest, ret_n);
 }
 
 bool test_ledger_check_all(const struct test_ledger *ledger, struct briq_store *store)

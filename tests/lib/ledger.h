@@ -33,7 +33,8 @@ struct test_deed {
 
 struct test_ledger {
     uint32_t blocks;
-    uint64_t first; /* number of the first operation in `deeds`, less one */
+    uint32_t first_block; /* of the volume: several writers have a range each; 0 unless set */
+    uint64_t first;       /* number of the first operation in `deeds`, less one */
     uint64_t deeds_max;
     uint64_t *base; /* for every block: which operation wrote it, 0 = zeros, before `first` */
     struct test_deed *deeds;
@@ -60,11 +61,20 @@ int test_ledger_act(struct test_ledger *ledger, struct briq_store *store, struct
 int test_ledger_flush(struct test_ledger *ledger, struct briq_store *store) BRIQ_MUST;
 
 /*
- * Reads the whole volume and looks for the latest N >= floor for which it is what N operations
- * leave. Returns whether there is one, and sets *ret_n; else prints what is wrong to stderr.
+ * Reads the blocks of the ledger and looks for the latest N >= floor for which it is what N
+ * operations leave. Returns whether there is one, and sets *ret_n; else prints what is wrong to
+ * stderr.
  */
 bool test_ledger_check(const struct test_ledger *ledger, struct briq_store *store, uint64_t floor,
                        uint64_t *ret_n) BRIQ_MUST;
+
+/*
+ * As test_ledger_check(), for an N that may not be the only one: operations that change nothing
+ * cannot be seen. The volume is what *ret_lowest operations leave, and what *ret_highest leave, and
+ * neither what fewer nor what more do.
+ */
+bool test_ledger_range(const struct test_ledger *ledger, struct briq_store *store, uint64_t floor,
+                       uint64_t *ret_lowest, uint64_t *ret_highest) BRIQ_MUST;
 
 /* Whether the volume is exactly as the ledger says, every operation included. Prints as above. */
 bool test_ledger_check_all(const struct test_ledger *ledger, struct briq_store *store) BRIQ_MUST;

@@ -102,6 +102,41 @@ expect_match "message" "$said" "*no test is named nothing*"
 run_cases --only 'pass*' "$cases"/*.sh >"$tmp/out"
 expect_equal "sum" "$(tail -n 1 "$tmp/out")" "1 passed, 0 failed"
 
+# ---- canaries: a bug that nobody notices, one in a place that is not there, one without a catcher
+
+new_canary() {
+    local name=$1 old=$2 new=$3 program=$4
+    cat >"$tmp/$name.patch" <<EOF
+Bug: none, or none that anybody would notice
+Catcher: $program
+Runs: 2
+
+--- a/common/base/error.c
++++ b/common/base/error.c
+@@ -1,2 +1,2 @@
+-$old
++$new
+ #include "common/base/error.h"
+EOF
+}
+expect_canary_error() {
+    expect_failure 1 env BRIQ_SEED=7 "$source_dir/tests/canary/every-canary-is-caught" "$tmp/$1.patch"
+    expect_match "message" "$said" "*$1.patch: $2*"
+    rm -rf "${BRIQ_BUILD:?}/canary/$1"
+}
+spdx='/* SPDX-License-Identifier: BSD-3-Clause */'
+case $BRIQ_BUILD in
+*/address | */thread | */cov) ;; # there are no canaries there
+*)
+    new_canary unnoticed "$spdx" "$spdx /* the same */" 'tests/unit/test_error *'
+    expect_canary_error unnoticed 'SURVIVED 2 runs of tests/unit/test_error*none, or none that*'
+    new_canary stale "$spdx /* gone */" "$spdx" 'tests/unit/test_error *'
+    expect_canary_error stale 'does not apply to common/base/error.c any more: renew it*'
+    new_canary homeless "$spdx" "$spdx /* the same */" 'tests/unit/test_of_nothing'
+    expect_canary_error homeless '*test_of_nothing, which is not built*'
+    ;;
+esac
+
 # ---- links
 
 printf '[a](page.md) [b](https://example.org/x) [c](gone.md#part)\n' >"$tmp/page.md"

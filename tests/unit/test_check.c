@@ -23,56 +23,35 @@
 #include "tests/lib/child.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/patient.h"
+#include "tests/lib/ward.h"
 
 #define ROUNDS          6u
 #define NONSENSE_ROUNDS 25u
 
-struct fixture {
-    struct test_patient patient;
-    struct test_places places;
-    struct test_findings findings;
-};
-
-static struct fixture *fixture_of(void **state)
+static struct test_ward *fixture_of(void **state)
 {
     return *state;
 }
 
-static int set_up(void **state, unsigned segment_shift, enum test_patient_state how)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_patient_open(&f->patient, test_seed("build/tests/unit/test_check"), segment_shift, how);
-    if (how == TEST_PATIENT_CLEAN)
-        test_patient_places(&f->patient, &f->places);
-    *state = f;
-    return 0;
-}
+#define PROGRAM "build/tests/unit/test_check"
 
 static int set_up_small(void **state)
 {
-    return set_up(state, 16, TEST_PATIENT_CLEAN);
+    return test_ward_open(state, PROGRAM, 16, TEST_PATIENT_CLEAN);
 }
 
 static int set_up_large(void **state)
 {
-    return set_up(state, 18, TEST_PATIENT_CLEAN);
+    return test_ward_open(state, PROGRAM, 18, TEST_PATIENT_CLEAN);
 }
 
 static int set_up_cut(void **state)
 {
-    return set_up(state, 16, TEST_PATIENT_CUT);
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = fixture_of(state);
-    test_patient_close(&f->patient);
-    free(f);
-    return 0;
+    return test_ward_open(state, PROGRAM, 16, TEST_PATIENT_CUT);
 }
 
 /* Checks; whatever is found, the file is afterwards what it was. */
-static const struct test_findings *check(struct fixture *f, bool deep)
+static const struct test_findings *check(struct test_ward *f, bool deep)
 {
     struct test_image now, later;
     test_image_open(&now, f->patient.path.text);
@@ -87,7 +66,7 @@ static const struct test_findings *check(struct fixture *f, bool deep)
     return &f->findings;
 }
 
-static void expect_sound(struct fixture *f)
+static void expect_sound(struct test_ward *f)
 {
     const struct test_findings *findings = check(f, true);
     if (findings->lines != 0 || test_findings_errors(findings) != 0)
@@ -100,7 +79,7 @@ static void expect_sound(struct fixture *f)
 
 static void a_sound_volume_is_sound(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     expect_sound(f);
     uint64_t data = 0;
     for (uint32_t block = 0; block < TEST_PATIENT_BLOCKS; block++)
@@ -115,7 +94,7 @@ static void a_sound_volume_is_sound(void **state)
 
 static void it_stays_sound_through_its_life(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct briq_store *store = test_patient_store(&f->patient);
         test_patient_live(&f->patient, store, 40);
@@ -130,7 +109,7 @@ static void it_stays_sound_through_its_life(void **state)
 
 static void a_new_volume_is_sound(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct briq_create_options options = {.size_bytes = 1 << 20, .force = true};
     test_volume_create(f->patient.path.text, &options);
     expect_sound(f);
@@ -138,7 +117,7 @@ static void a_new_volume_is_sound(void **state)
 
 static void a_volume_that_was_not_closed_is_no_error(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const struct test_findings *findings = check(f, true);
     if (test_findings_errors(findings) != 0)
         fail_msg("after a power cut: %s", findings->text);
@@ -161,7 +140,7 @@ static void die_open(void *arg)
 /* What its windows hold is looked at where it is. */
 static void a_volume_whose_server_died_is_no_error(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     assert_int_equal(test_in_child(die_open, &f->patient), 0);
     const struct test_findings *findings = check(f, true);
     if (test_findings_errors(findings) != 0)
@@ -172,7 +151,7 @@ static void a_volume_whose_server_died_is_no_error(void **state)
 
 static void a_volume_in_use_is_refused(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct briq_store *store = test_patient_store(&f->patient);
     for (int repair = 0; repair < 2; repair++) {
         test_patient_check(&f->patient, NULL, false, repair, &f->findings);
@@ -202,7 +181,7 @@ static uint64_t counter_of(const struct test_findings *findings, size_t counter)
     return value;
 }
 
-static void expect_finding(struct fixture *f, bool deep, const char *says, size_t counter)
+static void expect_finding(struct test_ward *f, bool deep, const char *says, size_t counter)
 {
     const struct test_findings *findings = check(f, deep);
     if (strstr(findings->text, says) == NULL || counter_of(findings, counter) == 0)
@@ -214,7 +193,7 @@ static void expect_finding(struct fixture *f, bool deep, const char *says, size_
 
 static void damage_to_a_superblock_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     test_image_flip(&f->patient.image, BRIQ_SB_A_OFFSET + 100, 1);
     expect_finding(f, false, "superblock copy 0 at 0x0 is damaged", COUNTER(superblock_errors));
     test_image_flip(&f->patient.image, BRIQ_SB_B_OFFSET, 1);
@@ -224,7 +203,7 @@ static void damage_to_a_superblock_is_named(void **state)
 
 static void a_superblock_that_is_out_of_date_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     uint8_t old[BRIQ_SB_BYTES];
     memcpy(old, f->patient.image.bytes + BRIQ_SB_B_OFFSET, sizeof old);
     struct briq_store *store = test_patient_store(&f->patient);
@@ -237,7 +216,7 @@ static void a_superblock_that_is_out_of_date_is_named(void **state)
 
 static void damage_to_the_map_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     test_image_flip(&f->patient.image, f->places.map_root + 8, 1);
     expect_finding(f, false, "map root 0", COUNTER(map_errors));
     test_image_flip(&f->patient.image, f->places.map_node + 9, 1);
@@ -249,7 +228,7 @@ static void damage_to_the_map_is_named(void **state)
 
 static void damage_to_the_segment_table_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     test_image_flip(&f->patient.image, f->places.seg_root + 8, 1);
     expect_finding(f, false, "root 0 of the segment table", COUNTER(segment_errors));
     assert_int_equal(f->findings.result.map_errors, 0);
@@ -258,31 +237,11 @@ static void damage_to_the_segment_table_is_named(void **state)
     assert_int_equal(f->findings.result.map_errors, 0);
 }
 
-/* The chunk that holds the extent at `at`. */
-static uint64_t chunk_around(const struct fixture *f, uint64_t at)
-{
-    uint64_t off = briq_align_down(at, BRIQ_CHUNK_ALIGN);
-    struct briq_chunk chunk;
-    size_t more;
-    while (!briq_chunk_decode(f->patient.image.bytes + off, f->patient.image.size - off, &chunk,
-                              &more))
-        off -= BRIQ_CHUNK_ALIGN;
-    return off;
-}
-
-static uint32_t some_block(const struct fixture *f)
-{
-    uint32_t block = 700;
-    while (f->places.data[block] == 0)
-        block++;
-    return block;
-}
-
 static void damage_to_a_chunk_header_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint64_t at = f->places.data[some_block(f)];
-    test_image_flip(&f->patient.image, chunk_around(f, at) + 70, 1);
+    struct test_ward *f = fixture_of(state);
+    uint64_t at = f->places.data[test_ward_data_block(f, 700)];
+    test_image_flip(&f->patient.image, test_ward_chunk_around(f, at) + 70, 1);
     expect_finding(f, false, "a chunk header is damaged", COUNTER(chunk_errors));
     assert_int_equal(f->findings.result.payload_errors, 0);
     assert_true(f->findings.result.payloads_checked > 0);
@@ -290,9 +249,9 @@ static void damage_to_a_chunk_header_is_named(void **state)
 
 static void damage_to_a_payload_is_named_by_its_block(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     char says[128];
-    uint32_t block = some_block(f);
+    uint32_t block = test_ward_data_block(f, 700);
     test_image_flip(&f->patient.image, f->places.data[block] + 12, 1);
     check(f, false);
     assert_int_equal(f->findings.lines, 0);
@@ -308,13 +267,14 @@ static void damage_to_a_payload_is_named_by_its_block(void **state)
 
 static void a_word_that_cannot_be_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const briq_word words[] = {
         BRIQ_WORD_ZERO | 1,
         briq_word_fill(5) | UINT64_C(1) << 40,
         briq_word_data(1, 3),                      /* in front of the first segment */
         briq_word_data(BRIQ_WORD_GRANULE_MASK, 1), /* behind the last */
-        briq_word_data(f->places.data[some_block(f)] >> 4, 4096), /* longer than any */
+        briq_word_data(f->places.data[test_ward_data_block(f, 700)] >> 4,
+                       4096), /* longer than any */
         12345,
     };
     for (unsigned i = 0; i < BRIQ_COUNT_OF(words); i++) {
@@ -325,15 +285,15 @@ static void a_word_that_cannot_be_is_named(void **state)
 
 static void a_block_behind_the_end_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     test_patient_put_word(&f->patient, &f->places, TEST_PATIENT_BLOCKS + 3, BRIQ_WORD_ZERO);
     expect_finding(f, false, "behind the end of the volume", COUNTER(map_errors));
 }
 
 static void two_blocks_at_one_place_are_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint32_t block = some_block(f);
+    struct test_ward *f = fixture_of(state);
+    uint32_t block = test_ward_data_block(f, 700);
     uint64_t at = f->places.data[block];
     uint32_t hole = 0;
     while (f->places.data[hole] != 0)
@@ -348,8 +308,8 @@ static void two_blocks_at_one_place_are_named(void **state)
 
 static void wrong_counts_are_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint32_t seg = (uint32_t)(f->places.data[some_block(f)] >> f->places.seg_shift);
+    struct test_ward *f = fixture_of(state);
+    uint32_t seg = (uint32_t)(f->places.data[test_ward_data_block(f, 700)] >> f->places.seg_shift);
     char says[64];
     struct briq_segment_entry entry = test_patient_entry(&f->patient, &f->places, seg);
     assert_true(entry.live > 0);
@@ -368,7 +328,7 @@ static void wrong_counts_are_named(void **state)
 
 static void wrong_figures_of_the_volume_are_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct briq_superblock sb;
     uint8_t raw[BRIQ_SB_BYTES];
     assert_int_equal(briq_superblock_decode(f->patient.image.bytes, &sb), BRIQ_SB_OK);
@@ -386,8 +346,8 @@ static void wrong_figures_of_the_volume_are_named(void **state)
 
 static void a_bad_segment_is_named(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint32_t block = some_block(f);
+    struct test_ward *f = fixture_of(state);
+    uint32_t block = test_ward_data_block(f, 700);
     uint32_t seg = (uint32_t)(f->places.data[block] >> f->places.seg_shift);
     struct briq_segment_entry entry = test_patient_entry(&f->patient, &f->places, seg);
     entry.state = 2;
@@ -403,7 +363,7 @@ static void a_bad_segment_is_named(void **state)
 /* Not only random bits: words and lines that could be, and are not. */
 static void nonsense_with_sound_checksums_ends_nothing(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct briq_prng *prng = &f->patient.prng;
     uint64_t granules = (uint64_t)f->places.seg_end << f->places.seg_shift >> BRIQ_GRANULE_SHIFT;
     for (unsigned round = 0; round < NONSENSE_ROUNDS; round++) {
@@ -433,7 +393,7 @@ static void nonsense_with_sound_checksums_ends_nothing(void **state)
 /* ---- dump -------------------------------------------------------------------------------------
  */
 
-static char *dump(const struct fixture *f, const struct briq_dump_options *options)
+static char *dump(const struct test_ward *f, const struct briq_dump_options *options)
 {
     char *text = NULL;
     size_t bytes = 0;
@@ -455,7 +415,7 @@ static unsigned count_of(const char *text, const char *what)
     return count;
 }
 
-static unsigned dumped(const struct fixture *f, enum briq_dump_what what, const char *line)
+static unsigned dumped(const struct test_ward *f, enum briq_dump_what what, const char *line)
 {
     struct briq_dump_options options = {.what = what, .segment = -1, .count = UINT64_MAX};
     char *text = dump(f, &options);
@@ -466,7 +426,7 @@ static unsigned dumped(const struct fixture *f, enum briq_dump_what what, const 
 
 static void the_dump_shows_every_structure(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct test_found *found = calloc(1 << 16, sizeof *found);
     size_t records = test_image_records(&f->patient.image, found, 1 << 16);
     uint32_t data = 0;
@@ -488,8 +448,8 @@ static void the_dump_shows_every_structure(void **state)
 
 static void the_dump_can_be_limited(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint32_t block = some_block(f);
+    struct test_ward *f = fixture_of(state);
+    uint32_t block = test_ward_data_block(f, 700);
     uint32_t seg = (uint32_t)(f->places.data[block] >> f->places.seg_shift);
     char line[96];
     struct briq_dump_options options = {
@@ -516,10 +476,11 @@ static void the_dump_can_be_limited(void **state)
 
 static void the_dump_goes_on_behind_damage(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     test_image_flip(&f->patient.image, BRIQ_SB_A_OFFSET + 50, 4);
     test_image_flip(&f->patient.image, f->places.map_page[0] + 50, 4);
-    test_image_flip(&f->patient.image, chunk_around(f, f->places.data[some_block(f)]) + 9, 4);
+    test_image_flip(&f->patient.image,
+                    test_ward_chunk_around(f, f->places.data[test_ward_data_block(f, 700)]) + 9, 4);
     assert_int_equal(dumped(f, BRIQ_DUMP_SUPERBLOCK, "state=damaged"), 1);
     assert_int_equal(dumped(f, BRIQ_DUMP_SUPERBLOCK, "state=ok"), 1);
     assert_int_equal(dumped(f, BRIQ_DUMP_MAP, "map_page 0 state=damaged blocks=0-511"), 1);
@@ -529,9 +490,9 @@ static void the_dump_goes_on_behind_damage(void **state)
     assert_true(dumped(f, BRIQ_DUMP_SEGMENTS, "state=damaged") > 0);
 }
 
-#define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, tear_down)
-#define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, tear_down)
-#define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, tear_down)
+#define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, test_ward_close)
+#define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, test_ward_close)
+#define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, test_ward_close)
 
 int main(int argc, char **argv)
 {

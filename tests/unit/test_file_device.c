@@ -25,75 +25,35 @@
 #include "common/device/device.h"
 #include "tests/lib/child.h"
 #include "tests/lib/loop.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/temp_dir.h"
 
 #define BUFFER_BYTES (256u << 10)
 #define NOBODY       65534
 
-/* A directory of the test's own with the path of one file in it, and two aligned buffers. */
-struct fixture {
-    struct test_dir dir;
-    struct test_path path;
-    unsigned char *out, *in;
-};
-
 static int set_up(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    test_dir_open(&f->dir, TEST_DIR_DISK);
-    f->path = test_dir_file(&f->dir, "disk.briq");
-    f->out = aligned_alloc(4096, BUFFER_BYTES);
-    f->in = aligned_alloc(4096, BUFFER_BYTES);
     struct briq_prng prng = {.state = 7};
-    for (size_t i = 0; i < BUFFER_BYTES; i += 8) {
-        uint64_t word = briq_prng_next(&prng) | UINT64_C(0x0101010101010101); /* no zero byte */
-        memcpy(f->out + i, &word, 8);
-    }
+    struct test_scratch *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    test_scratch_open(f, BUFFER_BYTES, &prng);
     *state = f;
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    struct fixture *f = *state;
-    test_dir_close(&f->dir);
-    free(f->out);
-    free(f->in);
-    free(f);
+    test_scratch_close(*state);
+    free(*state);
     return 0;
 }
 
 /* ---- helpers ----------------------------------------------------------------------------------
  */
 
-/* Usable in a child too: ends the process when the device cannot be opened. */
-static struct briq_device *open_or_die(const char *path, unsigned flags)
+static struct briq_device *create(const struct test_scratch *f)
 {
-    struct briq_error err = {.text = ""};
-    struct briq_device *dev = NULL;
-    int r = briq_file_open(path, flags, &err, &dev);
-    if (r < 0) {
-        fprintf(stderr, "open: %d: %s\n", r, err.text);
-        abort();
-    }
-    assert(err.text[0] == '\0');
-    return dev;
-}
-
-static struct briq_device *create(const struct fixture *f)
-{
-    return open_or_die(f->path.text, BRIQ_FILE_CREATE);
-}
-
-/* The file on direct I/O, or NULL where the file system of the test has none. */
-static struct briq_device *open_direct(const struct fixture *f)
-{
-    int fd = open(f->path.text, O_RDWR | O_CREAT | O_DIRECT, 0600);
-    if (fd < 0)
-        return NULL;
-    close(fd);
-    return open_or_die(f->path.text, BRIQ_FILE_DIRECT);
+    return test_device_open(f->path.text, BRIQ_FILE_CREATE);
 }
 
 static void assert_open_fails(const char *path, unsigned flags, int error, const char *line)
@@ -128,21 +88,10 @@ static void write_all(struct briq_device *dev, const void *buf, size_t len, uint
     assert(r == 0);
 }
 
-static void assert_content(struct briq_device *dev, const void *expected, size_t len, uint64_t off)
-{
-    unsigned char *got = aligned_alloc(4096, briq_align_up(len, 4096));
-    assert(got != NULL);
-    memset(got, 0xee, len);
-    int r = briq_device_read(dev, got, len, off);
-    assert(r == 0);
-    assert(memcmp(got, expected, len) == 0);
-    free(got);
-}
-
 static void assert_zeros(struct briq_device *dev, size_t len, uint64_t off)
 {
     unsigned char *zeros = calloc(1, len);
-    assert_content(dev, zeros, len, off);
+    test_device_expect(dev, zeros, len, off);
     free(zeros);
 }
 
@@ -151,7 +100,7 @@ static void assert_zeros(struct briq_device *dev, size_t len, uint64_t off)
 
 static void any_offset_and_length_when_buffered(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     assert_int_equal(dev->align_bytes, 1);
     assert_false(dev->fixed_size);
@@ -160,28 +109,28 @@ static void any_offset_and_length_when_buffered(void **state)
 
     write_all(dev, f->out, 777, 12345);
     write_all(dev, f->out + 777, 1, 12345 + 777);
-    assert_content(dev, f->out, 778, 12345);
+    test_device_expect(dev, f->out, 778, 12345);
     assert_zeros(dev, 12345, 0);
     write_all(dev, f->out, 0, 0);
     assert_int_equal(file_bytes(f->path.text), 12345 + 778);
     assert_int_equal(briq_device_flush(dev), 0);
     briq_device_close(dev);
 
-    dev = open_or_die(f->path.text, BRIQ_FILE_READ_ONLY);
+    dev = test_device_open(f->path.text, BRIQ_FILE_READ_ONLY);
     assert_int_equal(dev->size_bytes, 12345 + 778);
-    assert_content(dev, f->out, 778, 12345);
+    test_device_expect(dev, f->out, 778, 12345);
     briq_device_close(dev);
 }
 
 static void reading_past_the_end_gives_zeros(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 5000, 0);
 
     memcpy(f->in, f->out, 5000);
     memset(f->in + 5000, 0, 3192);
-    assert_content(dev, f->in, 8192, 0);
+    test_device_expect(dev, f->in, 8192, 0);
     assert_zeros(dev, 4096, 5000);
     assert_zeros(dev, 4096, UINT64_C(1) << 40);
     assert_int_equal(file_bytes(f->path.text), 5000);
@@ -191,8 +140,8 @@ static void reading_past_the_end_gives_zeros(void **state)
 /* Where the end is not aligned, a direct read ends early at a place from which none can go on. */
 static void direct_reads_meet_an_unaligned_end(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_direct(f);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open_direct(f->path.text);
     if (dev == NULL)
         skip();
     assert_true(briq_is_pow2(dev->align_bytes) && dev->align_bytes <= 4096);
@@ -204,33 +153,33 @@ static void direct_reads_meet_an_unaligned_end(void **state)
         assert_int_equal(truncate(f->path.text, ends[i]), 0);
         memset(f->in, 0, 65536);
         memcpy(f->in, f->out, ends[i]);
-        assert_content(dev, f->in, 65536, 0);
-        assert_content(dev, f->in + 4096, 4096, 4096);
+        test_device_expect(dev, f->in, 65536, 0);
+        test_device_expect(dev, f->in + 4096, 4096, 4096);
         assert_zeros(dev, 4096, 65536);
     }
     write_all(dev, f->out, 65536, 65536); /* and grow it again, from an end off the alignment */
-    assert_content(dev, f->out, 65536, 65536);
+    test_device_expect(dev, f->out, 65536, 65536);
     memset(f->in, 0, 65536);
     f->in[0] = f->out[0];
-    assert_content(dev, f->in, 65536, 0);
+    test_device_expect(dev, f->in, 65536, 0);
     briq_device_close(dev);
 }
 
 static void a_read_only_device_is_not_written(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 8192, 0);
     briq_device_close(dev);
 
-    dev = open_or_die(f->path.text, BRIQ_FILE_READ_ONLY);
+    dev = test_device_open(f->path.text, BRIQ_FILE_READ_ONLY);
     assert_true(dev->read_only);
     assert_int_equal(briq_device_write(dev, f->in, 4096, 0), -EROFS);
     assert_int_equal(briq_device_reserve(dev, 0, 1 << 20), -EROFS);
     assert_int_equal(briq_device_discard(dev, 0, 8192), 0);
     assert_int_equal(briq_device_flush(dev), 0);
     briq_device_prefetch(dev, 0, 8192);
-    assert_content(dev, f->out, 8192, 0);
+    test_device_expect(dev, f->out, 8192, 0);
     assert_int_equal(file_bytes(f->path.text), 8192);
     briq_device_close(dev);
 }
@@ -240,14 +189,14 @@ static void a_read_only_device_is_not_written(void **state)
 
 static void reserve_grows_and_keeps_content(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 10000, 70000);
 
     assert_int_equal(briq_device_reserve(dev, 65536, 1 << 20), 0);
     assert_int_equal(file_bytes(f->path.text), 65536 + (1 << 20));
     assert_true(allocated(dev) >= 1 << 20);
-    assert_content(dev, f->out, 10000, 70000);
+    test_device_expect(dev, f->out, 10000, 70000);
     assert_zeros(dev, 4464, 65536);
     assert_zeros(dev, 65536, 80000);
     assert_int_equal(briq_device_reserve(dev, 0, 0), 0);
@@ -256,7 +205,7 @@ static void reserve_grows_and_keeps_content(void **state)
 
 static void discard_gives_space_back(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 65536, 0);
     write_all(dev, f->out, 65536, 65536);
@@ -265,14 +214,14 @@ static void discard_gives_space_back(void **state)
 
     assert_int_equal(briq_device_discard(dev, 0, 65536), 0);
     assert_true(allocated(dev) <= before - 65536);
-    assert_content(dev, f->out, 65536, 65536);
+    test_device_expect(dev, f->out, 65536, 65536);
     assert_int_equal(file_bytes(f->path.text), 131072);
     briq_device_close(dev);
 }
 
-static void reserve_without_fallocate(struct fixture *f, unsigned flags)
+static void reserve_without_fallocate(struct test_scratch *f, unsigned flags)
 {
-    struct briq_device *dev = open_or_die(f->path.text, flags);
+    struct briq_device *dev = test_device_open(f->path.text, flags);
     /* Holes before, between and behind two islands, the last of which ends off every alignment. */
     write_all(dev, f->out, 8192, 65536);
     write_all(dev, f->out, 4096, 262144);
@@ -284,10 +233,10 @@ static void reserve_without_fallocate(struct fixture *f, unsigned flags)
     assert(allocated(dev) >= (1 << 20) - 4096);
     assert(allocated(dev) < (1 << 20) + 65536);
     assert_zeros(dev, 65536, 0);
-    assert_content(dev, f->out, 8192, 65536);
+    test_device_expect(dev, f->out, 8192, 65536);
     memset(f->in, 0, 65536);
     memcpy(f->in, f->out, 1000);
-    assert_content(dev, f->in, 65536, 262144);
+    test_device_expect(dev, f->in, 65536, 262144);
     assert_zeros(dev, 65536, (1 << 20) - 65536);
     briq_device_close(dev);
 }
@@ -308,11 +257,11 @@ static void reserve_without_fallocate_direct(void *arg)
 
 static void reserve_fills_holes_where_there_is_no_fallocate(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     assert_int_equal(test_in_child(reserve_without_fallocate_buffered, f), 0);
     assert_int_equal(unlink(f->path.text), 0);
 
-    struct briq_device *dev = open_direct(f);
+    struct briq_device *dev = test_device_open_direct(f->path.text);
     if (dev == NULL)
         skip();
     briq_device_close(dev);
@@ -324,7 +273,7 @@ static void reserve_fills_holes_where_there_is_no_fallocate(void **state)
 
 static void discard_is_unsupported(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 4096, 0);
     int r = test_fail_syscall(SYS_fallocate, EOPNOTSUPP);
@@ -356,7 +305,7 @@ static void reserve_says_when_there_is_no_space(void **state)
 
 static void medium_is_broken(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 4096, 0);
     int r = test_fail_syscall(SYS_fdatasync, EIO);
@@ -381,7 +330,7 @@ static void errors_of_the_medium_are_passed_on(void **state)
 
 static void write_takes_nothing(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_device *dev = create(f);
     int r = test_fail_syscall(SYS_pwrite64, 0);
     assert(r == 0);
@@ -398,7 +347,7 @@ static void a_write_that_takes_nothing_fails(void **state)
 /* The limit cuts a write short; going on behind it is what fails. */
 static void write_past_the_limit(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_device *dev = create(f);
     struct rlimit limit = {.rlim_cur = 10000, .rlim_max = 10000};
     signal(SIGXFSZ, SIG_IGN);
@@ -407,7 +356,7 @@ static void write_past_the_limit(void *arg)
     int r = briq_device_write(dev, f->out, 20000, 0);
     assert(r == -EFBIG);
     assert(file_bytes(f->path.text) == 10000);
-    assert_content(dev, f->out, 10000, 0);
+    test_device_expect(dev, f->out, 10000, 0);
     r = briq_device_reserve(dev, 0, 20000);
     assert(r == -EFBIG);
     briq_device_close(dev);
@@ -423,7 +372,7 @@ static void a_short_write_is_continued(void **state)
 
 static void a_new_file_is_private(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     struct stat st;
     assert_int_equal(stat(f->path.text, &st), 0);
@@ -436,15 +385,15 @@ static void a_new_file_is_private(void **state)
 
 static void an_existing_file_is_replaced_by_force_only(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     write_all(dev, f->out, 4096, 0);
     briq_device_close(dev);
 
     assert_open_fails(f->path.text, BRIQ_FILE_CREATE, -EEXIST,
                       "exists already; replace it by force, or choose another name");
-    dev = open_or_die(f->path.text, 0);
-    assert_content(dev, f->out, 4096, 0);
+    dev = test_device_open(f->path.text, 0);
+    test_device_expect(dev, f->out, 4096, 0);
 
     struct briq_error err = {.text = ""};
     struct briq_device *other = NULL;
@@ -453,7 +402,7 @@ static void an_existing_file_is_replaced_by_force_only(void **state)
     assert_int_equal(file_bytes(f->path.text), 4096); /* it is in use: not emptied */
     briq_device_close(dev);
 
-    dev = open_or_die(f->path.text, BRIQ_FILE_CREATE | BRIQ_FILE_FORCE);
+    dev = test_device_open(f->path.text, BRIQ_FILE_CREATE | BRIQ_FILE_FORCE);
     assert_int_equal(dev->size_bytes, 0);
     assert_int_equal(file_bytes(f->path.text), 0);
     briq_device_close(dev);
@@ -461,7 +410,7 @@ static void an_existing_file_is_replaced_by_force_only(void **state)
 
 static void what_is_no_file_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     static const unsigned ways[] = {0, BRIQ_FILE_READ_ONLY, BRIQ_FILE_CREATE | BRIQ_FILE_FORCE};
     struct test_path fifo = test_dir_file(&f->dir, "fifo"), sock = test_dir_file(&f->dir, "sock");
     assert_int_equal(mkfifo(fifo.text, 0600), 0);
@@ -486,7 +435,7 @@ static void what_is_no_file_is_refused(void **state)
 
 static void what_cannot_be_opened_is_explained(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct test_path lost = test_dir_file(&f->dir, "no/such/disk.briq");
     assert_open_fails(f->path.text, 0, -ENOENT, "does not exist");
     assert_open_fails(f->path.text, BRIQ_FILE_READ_ONLY, -ENOENT, "does not exist");
@@ -500,7 +449,7 @@ static void what_cannot_be_opened_is_explained(void **state)
 
 static void open_as_nobody(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_error err = {.text = ""};
     struct briq_device *dev = NULL;
     assert(chdir(f->dir.path) == 0 && chmod(".", 0711) == 0);
@@ -514,7 +463,7 @@ static void open_as_nobody(void *arg)
 
 static void a_file_of_others_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     briq_device_close(create(f));
     assert_int_equal(chmod(f->path.text, 0400), 0);
     assert_int_equal(test_in_child(open_as_nobody, f), 0);
@@ -522,7 +471,7 @@ static void a_file_of_others_is_refused(void **state)
 
 static void cannot_sync_directory(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_error err = {.text = ""};
     struct briq_device *dev = NULL;
     int r = test_fail_syscall(SYS_fsync, EIO);
@@ -535,7 +484,7 @@ static void cannot_sync_directory(void *arg)
 
 static void cannot_lock(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_error err = {.text = ""};
     struct briq_device *dev = NULL;
     int r = test_fail_syscall(SYS_flock, ENOLCK);
@@ -548,7 +497,7 @@ static void cannot_lock(void *arg)
 
 static void cannot_be_direct(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     struct briq_error err = {.text = ""};
     struct briq_device *dev = NULL;
     int r = test_fail_syscall(SYS_openat, EINVAL);
@@ -569,20 +518,20 @@ static void a_failed_creation_leaves_nothing(void **state)
 /* Before Linux 6.1 the kernel does not tell: then the largest supported alignment is assumed. */
 static void alignment_is_unknown(void *arg)
 {
-    struct fixture *f = arg;
+    struct test_scratch *f = arg;
     int r = test_fail_syscall(SYS_statx, ENOSYS);
     assert(r == 0);
-    struct briq_device *dev = open_or_die(f->path.text, BRIQ_FILE_DIRECT);
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_DIRECT);
     assert(dev->align_bytes == 4096);
     write_all(dev, f->out, 8192, 0);
-    assert_content(dev, f->out, 8192, 0);
+    test_device_expect(dev, f->out, 8192, 0);
     briq_device_close(dev);
 }
 
 static void direct_works_where_the_kernel_tells_no_alignment(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_direct(f);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open_direct(f->path.text);
     if (dev == NULL)
         skip();
     briq_device_close(dev);
@@ -592,9 +541,9 @@ static void direct_works_where_the_kernel_tells_no_alignment(void **state)
 /* ---- block devices ----------------------------------------------------------------------------
  */
 
-static void use_block_device(struct fixture *f, const char *name, unsigned flags)
+static void use_block_device(struct test_scratch *f, const char *name, unsigned flags)
 {
-    struct briq_device *dev = open_or_die(name, flags);
+    struct briq_device *dev = test_device_open(name, flags);
     struct stat st;
     assert_int_equal(stat(name, &st), 0);
     assert_int_equal(dev->size_bytes, 1 << 20);
@@ -604,15 +553,15 @@ static void use_block_device(struct fixture *f, const char *name, unsigned flags
     assert_int_equal(allocated(dev), 1 << 20);
 
     write_all(dev, f->out, 65536, 65536);
-    assert_content(dev, f->out, 65536, 65536);
+    test_device_expect(dev, f->out, 65536, 65536);
     assert_int_equal(briq_device_reserve(dev, 0, 1 << 20), 0);
-    assert_content(dev, f->out, 65536, 65536);
+    test_device_expect(dev, f->out, 65536, 65536);
     assert_int_equal(briq_device_flush(dev), 0);
     assert_int_equal(briq_device_discard(dev, 65536, 65536), 0);
     briq_device_prefetch(dev, 0, 1 << 20);
     memset(f->in, 0, 65536);
     write_all(dev, f->out, 65536, (1 << 20) - 65536);
-    assert_content(dev, f->out, 65536, (1 << 20) - 65536);
+    test_device_expect(dev, f->out, 65536, (1 << 20) - 65536);
     assert_zeros(dev, 4096, 1 << 20);
     assert_int_equal(briq_device_write(dev, f->out, 4096, 1 << 20), -ENOSPC);
 
@@ -623,7 +572,7 @@ static void use_block_device(struct fixture *f, const char *name, unsigned flags
 
 static void a_block_device_is_opened_as_it_is(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_device *dev = create(f);
     assert_int_equal(briq_device_reserve(dev, 0, 1 << 20), 0);
     briq_device_close(dev);

@@ -26,6 +26,7 @@
 #include "common/device/device.h"
 #include "common/device/lock.h"
 #include "tests/lib/loop.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/temp_dir.h"
 
 #define BUFFER_BYTES (128u << 10)
@@ -126,12 +127,6 @@ int open(const char *path, int flags, ...)
 /* ---- fixture ----------------------------------------------------------------------------------
  */
 
-struct fixture {
-    struct test_dir dir;
-    struct test_path path;
-    unsigned char *out, *in;
-};
-
 static int set_up(void **state)
 {
     const char *seed = getenv("BRIQ_SEED");
@@ -139,48 +134,22 @@ static int set_up(void **state)
     faults.prng.state = seed != NULL ? strtoull(seed, NULL, 0) : 1;
     print_message("seed %" PRIu64 "\n", faults.prng.state);
 
-    struct fixture *f = calloc(1, sizeof *f);
+    struct test_scratch *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    test_dir_open(&f->dir, TEST_DIR_DISK);
-    f->path = test_dir_file(&f->dir, "disk.briq");
-    f->out = aligned_alloc(4096, BUFFER_BYTES);
-    f->in = aligned_alloc(4096, BUFFER_BYTES);
-    for (size_t i = 0; i < BUFFER_BYTES; i++)
-        f->out[i] = (unsigned char)(1 + briq_prng_below(&faults.prng, 255));
+    test_scratch_open(f, BUFFER_BYTES, &faults.prng);
     *state = f;
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    struct fixture *f = *state;
-    test_dir_close(&f->dir);
-    free(f->out);
-    free(f->in);
-    free(f);
+    test_scratch_close(*state);
+    free(*state);
     return 0;
 }
 
-static struct briq_device *open_device(const struct fixture *f, unsigned flags)
-{
-    struct briq_error err = {.text = ""};
-    struct briq_device *dev = NULL;
-    if (briq_file_open(f->path.text, flags, &err, &dev) < 0)
-        fail_msg("%s", err.text);
-    return dev;
-}
-
-/* NULL where the file system of the test has no direct I/O. */
-static struct briq_device *open_direct(const struct fixture *f)
-{
-    int fd = open(f->path.text, O_RDWR | O_CREAT | O_DIRECT, 0600);
-    if (fd < 0)
-        return NULL;
-    close(fd);
-    return open_device(f, BRIQ_FILE_DIRECT);
-}
-
-static void assert_content(struct fixture *f, struct briq_device *dev, size_t len, uint64_t off)
+static void assert_content(struct test_scratch *f, struct briq_device *dev, size_t len,
+                           uint64_t off)
 {
     memset(f->in, 0xee, len);
     assert_int_equal(briq_device_read(dev, f->in, len, off), 0);
@@ -192,8 +161,8 @@ static void assert_content(struct fixture *f, struct briq_device *dev, size_t le
 
 static void short_transfers_are_continued(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
     faults.grain = 1;
     for (int round = 0; round < 20; round++) {
         assert_int_equal(briq_device_write(dev, f->out, BUFFER_BYTES, 0), 0);
@@ -208,8 +177,8 @@ static void short_transfers_are_continued(void **state)
 /* With direct I/O nothing can go on at a place off the alignment: it steps back to the last one. */
 static void short_transfers_keep_the_alignment(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_direct(f);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open_direct(f->path.text);
     if (dev == NULL)
         skip();
     for (int round = 0; round < 20; round++) {
@@ -224,8 +193,8 @@ static void short_transfers_keep_the_alignment(void **state)
 
 static void interrupted_transfers_are_repeated(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
     faults.interrupt = true;
     faults.grain = 4096;
     assert_int_equal(briq_device_write(dev, f->out, BUFFER_BYTES, 0), 0);
@@ -239,8 +208,8 @@ static void interrupted_transfers_are_repeated(void **state)
 
 static void an_interrupted_flush_is_repeated_and_a_failed_one_is_not(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
     faults.sync_error = EINTR;
     faults.sync_faults = 3;
     assert_int_equal(briq_device_flush(dev), 0);
@@ -255,10 +224,10 @@ static void an_interrupted_flush_is_repeated_and_a_failed_one_is_not(void **stat
 /* Another process asked for the lock's owner just now, which takes the lock for an instant. */
 static void a_lock_held_for_an_instant_is_waited_out(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     faults.lock_faults = 3;
     faults.interrupt = true;
-    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
     assert_int_equal(faults.lock_faults, 0);
     briq_device_close(dev);
 }
@@ -267,8 +236,8 @@ static void a_lock_held_for_an_instant_is_waited_out(void **state)
  */
 static void a_writer_of_a_block_device_waits_for_readers(void **state)
 {
-    struct fixture *f = *state;
-    struct briq_device *dev = open_device(f, BRIQ_FILE_CREATE);
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
     assert_int_equal(ftruncate(dev->fd, 1 << 20), 0);
     briq_device_close(dev);
     char name[TEST_LOOP_NAME_MAX];
@@ -298,8 +267,8 @@ static void a_writer_of_a_block_device_waits_for_readers(void **state)
 /* In another container or on another host, and so not to be found in /proc. */
 static void a_holder_that_cannot_be_seen_is_unknown(void **state)
 {
-    struct fixture *f = *state;
-    briq_device_close(open_device(f, BRIQ_FILE_CREATE));
+    struct test_scratch *f = *state;
+    briq_device_close(test_device_open(f->path.text, BRIQ_FILE_CREATE));
     pid_t pid = 0;
     char name[BRIQ_LOCK_NAME_MAX] = "untouched";
     faults.lock_faults = 1;
@@ -318,7 +287,7 @@ static void a_holder_that_cannot_be_seen_is_unknown(void **state)
 
 static void no_file_is_left_where_direct_is_unsupported(void **state)
 {
-    struct fixture *f = *state;
+    struct test_scratch *f = *state;
     struct briq_error err = {.text = ""};
     struct briq_device *dev = NULL;
     faults.no_direct = true;
@@ -328,7 +297,8 @@ static void no_file_is_left_where_direct_is_unsupported(void **state)
     assert_non_null(strstr(err.text, "disk.briq: the file system does not support direct I/O"));
     assert_int_equal(access(f->path.text, F_OK), -1);
 
-    briq_device_close(open_device(f, BRIQ_FILE_CREATE)); /* but one that was there is kept */
+    briq_device_close(
+        test_device_open(f->path.text, BRIQ_FILE_CREATE)); /* but one that was there is kept */
     assert_int_equal(briq_file_open(f->path.text,
                                     BRIQ_FILE_CREATE | BRIQ_FILE_FORCE | BRIQ_FILE_DIRECT, NULL,
                                     &dev),

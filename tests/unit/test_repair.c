@@ -20,6 +20,7 @@
 #include "tests/lib/fixture.h"
 #include "tests/lib/patient.h"
 #include "tests/lib/sim_disk.h"
+#include "tests/lib/ward.h"
 
 /* Opening a volume takes a quarter of a second under the thread sanitizer, and there is one thread.
  */
@@ -32,50 +33,29 @@
 #endif
 #define FLIPS_MAX 6u
 
-struct fixture {
-    struct test_patient patient;
-    struct test_places places;
-    struct test_findings findings;
-};
-
-static struct fixture *fixture_of(void **state)
+static struct test_ward *fixture_of(void **state)
 {
     return *state;
 }
 
-static int set_up(void **state, unsigned segment_shift, enum test_patient_state how)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_patient_open(&f->patient, test_seed("build/tests/unit/test_repair"), segment_shift, how);
-    test_patient_places(&f->patient, &f->places);
-    *state = f;
-    return 0;
-}
+#define PROGRAM "build/tests/unit/test_repair"
 
 static int set_up_small(void **state)
 {
-    return set_up(state, 16, TEST_PATIENT_CLEAN);
+    return test_ward_open(state, PROGRAM, 16, TEST_PATIENT_CLEAN);
 }
 
 static int set_up_large(void **state)
 {
-    return set_up(state, 18, TEST_PATIENT_CLEAN);
+    return test_ward_open(state, PROGRAM, 18, TEST_PATIENT_CLEAN);
 }
 
 static int set_up_cut(void **state)
 {
-    return set_up(state, 16, TEST_PATIENT_CUT);
+    return test_ward_open(state, PROGRAM, 16, TEST_PATIENT_CUT);
 }
 
-static int tear_down(void **state)
-{
-    struct fixture *f = fixture_of(state);
-    test_patient_close(&f->patient);
-    free(f);
-    return 0;
-}
-
-static const struct test_findings *repair(struct fixture *f)
+static const struct test_findings *repair(struct test_ward *f)
 {
     test_patient_check(&f->patient, NULL, true, true, &f->findings);
     if (f->findings.error != 0)
@@ -85,7 +65,7 @@ static const struct test_findings *repair(struct fixture *f)
 
 /* Everything that was found is mended, each with a line of its own; the volume is sound, can be
  * written, and stays sound. */
-static void expect_mended(struct fixture *f, uint64_t found)
+static void expect_mended(struct test_ward *f, uint64_t found)
 {
     const struct test_findings *findings = repair(f);
     unsigned mended = 0;
@@ -100,7 +80,7 @@ static void expect_mended(struct fixture *f, uint64_t found)
         fail_msg("not sound after a repair: %s%s", f->findings.err.text, f->findings.text);
 }
 
-static void expect_all_right(struct fixture *f)
+static void expect_all_right(struct test_ward *f)
 {
     struct test_reading reading;
     test_patient_read(&f->patient, NULL, &reading);
@@ -113,7 +93,7 @@ static void expect_all_right(struct fixture *f)
 }
 
 /* Blocks with data are what they were; others in [begin, end) may have fallen back. */
-static void expect_data_right(struct fixture *f, uint32_t begin, uint32_t end)
+static void expect_data_right(struct test_ward *f, uint32_t begin, uint32_t end)
 {
     struct test_reading reading;
     test_patient_read(&f->patient, NULL, &reading);
@@ -127,7 +107,7 @@ static void expect_data_right(struct fixture *f, uint32_t begin, uint32_t end)
     test_reading_free(&reading);
 }
 
-static void expect_life_goes_on(struct fixture *f)
+static void expect_life_goes_on(struct test_ward *f)
 {
     struct test_patient copy = f->patient;
     struct briq_store *store = test_patient_store(&f->patient);
@@ -145,28 +125,9 @@ static void expect_life_goes_on(struct fixture *f)
     free(content);
 }
 
-static void flip(struct fixture *f, uint64_t at)
+static void flip(struct test_ward *f, uint64_t at)
 {
     test_image_flip(&f->patient.image, at, (uint8_t)(1u << at % 8));
-}
-
-/* The chunk that holds the extent at `at`. */
-static uint64_t chunk_around(const struct fixture *f, uint64_t at)
-{
-    uint64_t off = briq_align_down(at, BRIQ_CHUNK_ALIGN);
-    struct briq_chunk chunk;
-    size_t more;
-    while (!briq_chunk_decode(f->patient.image.bytes + off, f->patient.image.size - off, &chunk,
-                              &more))
-        off -= BRIQ_CHUNK_ALIGN;
-    return off;
-}
-
-static uint32_t data_block(const struct fixture *f, uint32_t block)
-{
-    while (f->places.data[block] == 0)
-        block = (block + 1) % TEST_PATIENT_BLOCKS;
-    return block;
 }
 
 /* ---- one kind of damage at a time --------------------------------------------------------------
@@ -174,7 +135,7 @@ static uint32_t data_block(const struct fixture *f, uint32_t block)
 
 static void a_sound_volume_is_left_alone(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct test_image now;
     const struct test_findings *findings = repair(f);
     assert_int_equal(findings->lines, 0);
@@ -187,7 +148,7 @@ static void a_sound_volume_is_left_alone(void **state)
 
 static void a_superblock_copy_is_mended(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const uint64_t at[] = {BRIQ_SB_A_OFFSET + 700, BRIQ_SB_B_OFFSET + 3};
     for (unsigned i = 0; i < BRIQ_COUNT_OF(at); i++) {
         flip(f, at[i]);
@@ -200,7 +161,7 @@ static void a_superblock_copy_is_mended(void **state)
 
 static void a_map_page_is_rebuilt(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     for (uint32_t page = 0; page < TEST_PATIENT_PAGES; page++) {
         flip(f, f->places.map_page[page] + 40 + page);
         expect_mended(f, 1);
@@ -213,7 +174,7 @@ static void a_map_page_is_rebuilt(void **state)
 /* Nothing is lost but where the map pages are: all of it comes back, trims included. */
 static void upper_levels_of_the_map_are_found_again(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const uint64_t at[] = {f->places.map_root, f->places.map_node};
     for (unsigned i = 0; i < BRIQ_COUNT_OF(at); i++) {
         flip(f, at[i] + 8);
@@ -226,7 +187,7 @@ static void upper_levels_of_the_map_are_found_again(void **state)
 
 static void the_segment_table_is_rebuilt(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const uint64_t at[] = {f->places.seg_root, f->places.seg_page};
     for (unsigned i = 0; i < BRIQ_COUNT_OF(at); i++) {
         flip(f, at[i] + 8);
@@ -239,7 +200,7 @@ static void the_segment_table_is_rebuilt(void **state)
 
 static void all_of_the_metadata_is_rebuilt(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     flip(f, f->places.seg_root + 8);
     flip(f, f->places.map_root + 8);
     for (uint32_t page = 0; page < TEST_PATIENT_PAGES; page++)
@@ -251,8 +212,8 @@ static void all_of_the_metadata_is_rebuilt(void **state)
 
 static void blocks_without_a_record_get_a_new_one(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint64_t chunk = chunk_around(f, f->places.data[data_block(f, 900)]);
+    struct test_ward *f = fixture_of(state);
+    uint64_t chunk = test_ward_chunk_around(f, f->places.data[test_ward_data_block(f, 900)]);
     flip(f, chunk + 65);
     expect_mended(f, 1);
     expect_all_right(f);
@@ -261,16 +222,16 @@ static void blocks_without_a_record_get_a_new_one(void **state)
 
 static void map_pages_without_a_record_get_a_new_one(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    flip(f, chunk_around(f, f->places.map_page[1]) + 20);
+    struct test_ward *f = fixture_of(state);
+    flip(f, test_ward_chunk_around(f, f->places.map_page[1]) + 20);
     expect_mended(f, 1);
     expect_all_right(f);
 }
 
 static void a_damaged_payload_is_left_and_told(void **state)
 {
-    struct fixture *f = fixture_of(state);
-    uint32_t block = data_block(f, 300);
+    struct test_ward *f = fixture_of(state);
+    uint32_t block = test_ward_data_block(f, 300);
     struct test_reading reading;
     flip(f, f->places.data[block] + 15);
     for (unsigned i = 0; i < 2; i++) {
@@ -287,7 +248,7 @@ static void a_damaged_payload_is_left_and_told(void **state)
 }
 
 /* Blocks with data in the segment of `block`. */
-static unsigned neighbours(const struct fixture *f, uint32_t block)
+static unsigned neighbours(const struct test_ward *f, uint32_t block)
 {
     unsigned count = 0;
     for (uint32_t other = 0; other < TEST_PATIENT_BLOCKS; other++)
@@ -298,9 +259,9 @@ static unsigned neighbours(const struct fixture *f, uint32_t block)
 
 /* A whole block (the last one is not) in the fullest segment: no stream goes on to write there when
  * the volume is opened. */
-static uint32_t block_of_a_full_segment(const struct fixture *f)
+static uint32_t block_of_a_full_segment(const struct test_ward *f)
 {
-    uint32_t best = data_block(f, 0);
+    uint32_t best = test_ward_data_block(f, 0);
     for (uint32_t block = 0; block < TEST_PATIENT_BLOCKS - 1; block++)
         if (f->places.data[block] != 0 && neighbours(f, block) > neighbours(f, best))
             best = block;
@@ -310,7 +271,7 @@ static uint32_t block_of_a_full_segment(const struct fixture *f)
 /* Damage makes a segment bad; when the block is written again, a repair frees the segment. */
 static void a_bad_segment_comes_back_to_use(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     uint32_t block = block_of_a_full_segment(f);
     uint64_t off = block * (uint64_t)BRIQ_BLOCK_BYTES;
     flip(f, f->places.data[block] + 15);
@@ -343,7 +304,7 @@ static void a_bad_segment_comes_back_to_use(void **state)
 
 static void an_open_journal_is_replayed_and_closed(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     const struct test_findings *findings = repair(f);
     assert_int_equal(test_findings_errors(findings), 0);
     expect_all_right(f);
@@ -355,7 +316,7 @@ static void an_open_journal_is_replayed_and_closed(void **state)
 /* Damage in front of what is known to have been flushed: read-only until it is given up. */
 static void losses_of_the_medium_are_given_up_and_told(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     struct briq_open_options options = {.windows_dir = f->patient.windows.path, .streams = 1};
     struct briq_store *store = test_volume_open(f->patient.path.text, &options);
     uint8_t bytes[BRIQ_BLOCK_BYTES];
@@ -402,7 +363,7 @@ static void losses_of_the_medium_are_given_up_and_told(void **state)
  */
 
 /* Anywhere where something is; half of the time where it hurts most. */
-static uint64_t random_place(struct fixture *f)
+static uint64_t random_place(struct test_ward *f)
 {
     const struct test_places *p = &f->places;
     struct briq_prng *prng = &f->patient.prng;
@@ -418,15 +379,16 @@ static uint64_t random_place(struct fixture *f)
     case 3:
         return p->map_page[briq_prng_below(prng, TEST_PATIENT_PAGES)] + in_page;
     case 4: {
-        uint32_t block = data_block(f, (uint32_t)briq_prng_below(prng, TEST_PATIENT_BLOCKS));
-        return chunk_around(f, p->data[block]) + briq_prng_below(prng, 200);
+        uint32_t block =
+            test_ward_data_block(f, (uint32_t)briq_prng_below(prng, TEST_PATIENT_BLOCKS));
+        return test_ward_chunk_around(f, p->data[block]) + briq_prng_below(prng, 200);
     }
     default:
         return begin + briq_prng_below(prng, f->patient.image.size - begin);
     }
 }
 
-static void hurt(struct fixture *f)
+static void hurt(struct test_ward *f)
 {
     uint64_t flips = 1 + briq_prng_below(&f->patient.prng, FLIPS_MAX);
     for (uint64_t i = 0; i < flips; i++)
@@ -448,7 +410,7 @@ static void expect_not_worse(const struct test_reading *before, const struct tes
     }
 }
 
-static void one_random_repair(struct fixture *f, unsigned round, unsigned *mended)
+static void one_random_repair(struct test_ward *f, unsigned round, unsigned *mended)
 {
     struct test_reading before, after;
     char when[64];
@@ -481,7 +443,7 @@ static void one_random_repair(struct fixture *f, unsigned round, unsigned *mende
 
 static void what_could_be_read_before_can_be_read_after(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     unsigned mended = 0;
     for (unsigned round = 0; round < RANDOM_ROUNDS; round++)
         one_random_repair(f, round, &mended);
@@ -491,7 +453,7 @@ static void what_could_be_read_before_can_be_read_after(void **state)
 /* ---- power cuts during a repair ----------------------------------------------------------------
  */
 
-static void cut_during_a_repair(struct fixture *f, struct test_disk *disk, uint64_t requests)
+static void cut_during_a_repair(struct test_ward *f, struct test_disk *disk, uint64_t requests)
 {
     struct test_reading before, after;
     test_patient_read(&f->patient, test_disk_handle(disk), &before);
@@ -519,13 +481,14 @@ static void cut_during_a_repair(struct fixture *f, struct test_disk *disk, uint6
 
 static void a_repair_may_lose_its_power(void **state)
 {
-    struct fixture *f = fixture_of(state);
+    struct test_ward *f = fixture_of(state);
     uint64_t bytes = (uint64_t)f->places.seg_end << f->places.seg_shift;
     for (unsigned round = 0; round < CUT_ROUNDS; round++) {
         struct test_disk *disk = test_disk_open(bytes);
         flip(f, f->places.map_page[round % TEST_PATIENT_PAGES] + 99);
         flip(f, round % 2 == 0 ? f->places.map_node + 8 : f->places.seg_page + 8);
-        flip(f, chunk_around(f, f->places.map_page[(round + 1) % TEST_PATIENT_PAGES]) + 33);
+        flip(f,
+             test_ward_chunk_around(f, f->places.map_page[(round + 1) % TEST_PATIENT_PAGES]) + 33);
         test_disk_load(disk, f->patient.path.text);
         cut_during_a_repair(f, disk, 1 + round);
         test_disk_close(disk);
@@ -533,9 +496,9 @@ static void a_repair_may_lose_its_power(void **state)
     }
 }
 
-#define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, tear_down)
-#define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, tear_down)
-#define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, tear_down)
+#define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, test_ward_close)
+#define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, test_ward_close)
+#define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, test_ward_close)
 
 int main(int argc, char **argv)
 {

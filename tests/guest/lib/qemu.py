@@ -22,7 +22,7 @@ import time
 
 DISK_SIZE = 1 << 30
 SPARE_SIZE = 4 << 30
-BOOT_LIMIT = 120  # seconds until the guest must have said that it is up
+BOOT_LIMIT = 300  # seconds until the guest must have said that it is up
 
 
 class GuestDied(Exception):
@@ -43,22 +43,23 @@ class Disks:
 class Guest:
     """One boot of a guest. Lines come from receive(), go through send(), and kill() is a power cut."""
 
-    def __init__(self, kernel, initramfs, directory, disks):
+    def __init__(self, directory):
         self.directory = directory
         self.console = os.path.join(directory, "console.log")
         self.processes = []
         self.buffer = b""
         self.port = None
+        self.release = ""
+        self.boot_seconds = 0.0
+
+    def boot(self, kernel, initramfs, disks):
+        """Returns when it is up. Another thread may kill() it meanwhile."""
         start = time.monotonic()
-        try:
-            self.start_disk(disks)
-            self.start_qemu(kernel, initramfs, disks)
-            words = self.receive(start + BOOT_LIMIT).split()
-            if words[0] != "ready":
-                raise GuestDied("it said " + " ".join(words))
-        except BaseException:
-            self.kill()
-            raise
+        self.start_disk(disks)
+        self.start_qemu(kernel, initramfs, disks)
+        words = self.receive(start + BOOT_LIMIT).split()
+        if words[0] != "ready":
+            raise GuestDied("it said " + " ".join(words))
         self.release = words[2]
         self.boot_seconds = time.monotonic() - start
 
@@ -70,7 +71,7 @@ class Guest:
             if os.path.exists(self.path(name)):
                 os.unlink(self.path(name))
         self.spawn("nbdkit.log", [
-            "nbdkit", "-f", "-U", self.path("disk.sock"), "-P", self.path("disk.pid"),
+            "nbdkit", "-f", "--exit-with-parent", "-U", self.path("disk.sock"), "-P", self.path("disk.pid"),
             "--filter=cache", "file", disks.disk, "cache=writeback", "cache-min-block-size=4096"])
         self.wait_for_file("disk.pid")
 
@@ -87,9 +88,10 @@ class Guest:
             listener.listen(1)
             self.spawn("qemu.log", [
                 "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16",
-                "-machine", "pc", "-smp", os.environ.get("GUEST_CPUS") or "1", "-m", "2G", "-nodefaults", "-no-user-config",
-                "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs,
-                "-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off",
+                "-machine", "pc", "-smp", os.environ.get("GUEST_CPUS") or "1", "-m", "2G",
+                "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", initramfs,
+                "-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off "
+                "rcupdate.rcu_cpu_stall_timeout=60",
                 "-serial", "file:" + self.console, "-device", "virtio-serial-pci",
                 "-chardev", "socket,id=port,path=" + self.path("port.sock"),
                 "-device", "virtserialport,chardev=port,name=briq",

@@ -43,7 +43,7 @@ file_system_lives_on_a_volume() {
     $fsck "$device" >"$tmp/fsck.log" 2>&1 || fail "fsck: $(cat "$tmp/fsck.log")"
     detach_volume
     after=$(mapped_bytes)
-    echo "$(wc -l <<<"$sums") files; $before bytes mapped, $after after a file of 24M was removed and trimmed"
+    echo "$(wc -l <<<"$sums") files; $before bytes mapped, $after after 24M were removed and trimmed"
     [ $((before - after)) -gt $((20 << 20)) ] || fail "fstrim gave no space back"
     briq check --deep --quiet "$disk"
 }
