@@ -34,15 +34,6 @@ const struct briq_verb *briq_verb_find(const char *name)
     return NULL;
 }
 
-const struct briq_verb *briq_verb_member(const struct briq_verb *group, const char *word)
-{
-    size_t skip = strlen(group->name) + 1;
-    for (const struct briq_verb *const *verb = group->members; *verb != NULL; verb++)
-        if (strcmp((*verb)->name + skip, word) == 0)
-            return *verb;
-    return NULL;
-}
-
 enum briq_exit briq_verb_fail(const char *verb, const struct briq_error *err, int code)
 {
     const char *why = err->text[0] != '\0' ? err->text : strerror(-code);

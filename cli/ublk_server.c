@@ -288,16 +288,17 @@ static int close_all(struct server *server, struct briq_error *err)
 {
     uint32_t id = server->device != NULL ? briq_ublk_device_id(server->device) : UBLK_ANY_ID;
     bool left = false;
-    int r = briq_ublk_device_close(server->device, err, &left);
     if (server->socket_fd >= 0)
         close(server->socket_fd);
-    int closed = briq_store_close(server->store);
-    if (r == 0 && closed < 0)
-        r = briq_error_set(err, closed, "%s: closing it: %s", server->job->what.volume,
-                           strerror(-closed));
+    if (server->device != NULL)
+        briq_ublk_device_join(server->device);
+    int r = briq_store_close(server->store);
+    if (r < 0)
+        r = briq_error_set(err, r, "%s: closing it: %s", server->job->what.volume, strerror(-r));
+    int closed = briq_ublk_device_close(server->device, err, &left);
     if (id != UBLK_ANY_ID && !left)
         briq_ublk_record_remove(id);
-    return r;
+    return r < 0 ? r : closed;
 }
 
 static int run_device(struct server *server, struct briq_error *err)

@@ -14,8 +14,10 @@ struct briq_engine_ops {
     int (*start)(struct briq_server *server, struct briq_error *err);
     /* Serves a connected socket that was counted already. Owns it, also on failure. */
     int (*connect)(struct briq_server *server, int fd);
-    /* Accepts no more, ends all connections within drain_ns, joins all threads, frees `engine`. */
+    /* Accepts no more, ends all connections within drain_ns, joins all threads. */
     void (*stop)(struct briq_server *server);
+    /* Frees `engine`: after the stores are closed, whose threads may still be waking what ended. */
+    void (*free)(struct briq_server *server);
     int (*describe)(const struct briq_server *server, char *text, size_t room);
 };
 
@@ -28,7 +30,7 @@ struct briq_server {
     struct briq_listener listeners[BRIQ_LISTENERS_MAX];
     unsigned listener_count;
     const struct briq_engine_ops *ops;
-    void *engine; /* the engine's, between start and stop */
+    void *engine; /* the engine's; NULL before start */
     bool started;
     int idle_fd; /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;

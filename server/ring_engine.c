@@ -195,7 +195,6 @@ static void *run_worker(void *opaque)
         briq_log_line(&worker->server->options.log, BRIQ_LOG_ERROR, "io_uring: %s", strerror(-r));
     if (worker->ring != NULL)
         tell_counts(worker);
-    briq_ring_close(worker->ring);
     briq_out_pool_fini(&worker->pool);
     return NULL;
 }
@@ -234,6 +233,13 @@ static void stop(struct briq_server *server)
     }
     for (unsigned i = 0; i < engine->count; i++)
         pthread_join(engine->workers[i].thread, NULL);
+}
+
+static void free_engine(struct briq_server *server)
+{
+    struct ring_engine *engine = server->engine;
+    for (unsigned i = 0; i < server->options.threads; i++)
+        briq_ring_close(engine->workers[i].ring);
     sem_destroy(&engine->deaf);
     free(engine->workers);
     free(engine);
@@ -278,5 +284,6 @@ const struct briq_engine_ops briq_ring_engine = {
     .start = start,
     .connect = give,
     .stop = stop,
+    .free = free_engine,
     .describe = describe,
 };

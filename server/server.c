@@ -186,6 +186,8 @@ int briq_server_close(struct briq_server *server)
         return 0;
     briq_server_stop(server);
     int r = briq_exports_close(&server->exports);
+    if (server->engine != NULL)
+        server->ops->free(server);
     free_server(server);
     return r;
 }

@@ -359,8 +359,10 @@ static void end_conns(struct thread_engine *engine)
     pthread_mutex_unlock(&engine->lock);
 }
 
-static void free_engine(struct thread_engine *engine)
+static void free_engine(struct briq_server *server)
 {
+    struct thread_engine *engine = server->engine;
+    server->engine = NULL;
     if (engine->stop_fd >= 0)
         close(engine->stop_fd);
     pthread_mutex_destroy(&engine->lock);
@@ -374,8 +376,6 @@ static void stop(struct briq_server *server)
     (void)eventfd_write(engine->stop_fd, 1);
     pthread_join(engine->acceptor, NULL);
     end_conns(engine);
-    free_engine(engine);
-    server->engine = NULL;
 }
 
 static int start(struct briq_server *server, struct briq_error *err)
@@ -384,6 +384,7 @@ static int start(struct briq_server *server, struct briq_error *err)
     if (engine == NULL)
         return briq_error_set(err, -ENOMEM, "out of memory");
     engine->server = server;
+    server->engine = engine; /* before there is a thread that looks */
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->gone, NULL);
     briq_list_init(&engine->conns);
@@ -391,10 +392,9 @@ static int start(struct briq_server *server, struct briq_error *err)
     int r = engine->stop_fd < 0 ? -errno
                                 : -pthread_create(&engine->acceptor, NULL, run_acceptor, engine);
     if (r < 0) {
-        free_engine(engine);
+        free_engine(server);
         return briq_error_set(err, r, "cannot start a thread: %s", strerror(-r));
     }
-    server->engine = engine;
     return 0;
 }
 
@@ -408,5 +408,6 @@ const struct briq_engine_ops briq_thread_engine = {
     .start = start,
     .connect = give,
     .stop = stop,
+    .free = free_engine,
     .describe = describe,
 };

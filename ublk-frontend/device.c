@@ -186,10 +186,10 @@ static int start_workers(struct briq_ublk_device *device, struct briq_error *err
     return r;
 }
 
-static void join_workers(struct briq_ublk_device *device)
+static void free_workers(struct briq_ublk_device *device)
 {
     for (unsigned i = 0; i < device->worker_count; i++)
-        briq_ublk_worker_join(device->workers[i]);
+        briq_ublk_worker_free(device->workers[i]);
     device->worker_count = 0;
     free(device->workers);
     device->workers = NULL;
@@ -537,13 +537,19 @@ static int delete_from_kernel(struct briq_ublk_device *device, struct briq_error
     return 0;
 }
 
+void briq_ublk_device_join(struct briq_ublk_device *device)
+{
+    for (unsigned i = 0; i < device->worker_count; i++)
+        briq_ublk_worker_join(device->workers[i]);
+}
+
 int briq_ublk_device_close(struct briq_ublk_device *device, struct briq_error *err, bool *ret_left)
 {
     int r = 0;
     *ret_left = false;
     if (device == NULL)
         return 0;
-    join_workers(device);
+    free_workers(device);
     *ret_left = is_left(device);
     if (device->shared.fd >= 0)
         close(device->shared.fd);

@@ -84,7 +84,13 @@ int briq_ublk_device_stop(struct briq_ublk_device *device, struct briq_error *er
 void briq_ublk_device_leave(struct briq_ublk_device *device);
 
 /*
- * After stop, leave, or when it has ended: waits for the threads, frees everything, and deletes the
+ * After stop, leave, or when it has ended: waits until no thread uses the store any more, which is
+ * then to be closed.
+ */
+void briq_ublk_device_join(struct briq_ublk_device *device);
+
+/*
+ * After that and with the store closed, so that it wakes nobody: frees everything, and deletes the
  * device unless it is left. *ret_left: it waits for another server. Returns 0, or -errno explained
  * in err. NULL is accepted.
  */

@@ -40,6 +40,7 @@ struct briq_ublk_worker {
     bool bound;
     cpu_set_t cpus;
     pthread_t thread;
+    bool joined;
 
     /* of the thread */
     struct briq_ring *ring;
@@ -338,11 +339,11 @@ static int open_worker(struct briq_ublk_worker *worker, struct briq_error *err)
     return r < 0 ? briq_error_set(err, r, "queue %u: %s", worker->queue, strerror(-r)) : 0;
 }
 
+/* All but the ring: a thread of the store that has woken an operation may not be done with it. */
 static void close_worker(struct briq_ublk_worker *worker)
 {
     if (worker->descs != NULL)
         munmap((void *)(uintptr_t)worker->descs, worker->descs_bytes);
-    briq_ring_close(worker->ring);
     briq_ctx_close(worker->ctx);
     briq_ublk_payload_close(&worker->payload);
     free(worker->slots);
@@ -431,7 +432,7 @@ int briq_ublk_worker_start(struct briq_ublk_shared *shared, unsigned queue, unsi
     r = wait_started(worker);
     if (r < 0) {
         r = briq_error_set(err, r, "%s", worker->err.text);
-        briq_ublk_worker_join(worker);
+        briq_ublk_worker_free(worker);
         return r;
     }
     *ret = worker;
@@ -455,9 +456,17 @@ void briq_ublk_worker_abandon(struct briq_ublk_worker *worker)
 
 void briq_ublk_worker_join(struct briq_ublk_worker *worker)
 {
+    if (!worker->joined)
+        pthread_join(worker->thread, NULL);
+    worker->joined = true;
+}
+
+void briq_ublk_worker_free(struct briq_ublk_worker *worker)
+{
     if (worker == NULL)
         return;
-    pthread_join(worker->thread, NULL);
+    briq_ublk_worker_join(worker);
+    briq_ring_close(worker->ring);
     pthread_mutex_destroy(&worker->lock);
     pthread_cond_destroy(&worker->changed);
     free(worker);

@@ -45,7 +45,7 @@ struct briq_ublk_counts {
 
 /*
  * Starts thread `index` of `queue`, bound as shared->affinity says to processors of `cpus`. Returns
- * when it has asked the kernel for requests, or could not: 0 and *ret for briq_ublk_worker_join(),
+ * when it has asked the kernel for requests, or could not: 0 and *ret for briq_ublk_worker_free(),
  * or -errno explained in err.
  */
 int briq_ublk_worker_start(struct briq_ublk_shared *shared, unsigned queue, unsigned index,
@@ -63,8 +63,12 @@ bool briq_ublk_worker_ended(const struct briq_ublk_worker *worker, int *ret_erro
  * The device is then without a server, and the next one is asked again. Returns at once. */
 void briq_ublk_worker_abandon(struct briq_ublk_worker *worker);
 
-/* Waits for the thread to end and frees the worker. NULL is accepted. */
+/* Waits for the thread to end. */
 void briq_ublk_worker_join(struct briq_ublk_worker *worker);
+
+/* The same, and frees the worker. The store must not wake any of its operations any more: it is
+ * closed, or all threads that could are joined. NULL is accepted. */
+void briq_ublk_worker_free(struct briq_ublk_worker *worker);
 
 const struct briq_ublk_counts *briq_ublk_worker_counts(const struct briq_ublk_worker *worker);
 

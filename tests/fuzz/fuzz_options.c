@@ -146,7 +146,7 @@ static void expect_operands(const struct briq_verb *verb, const char *args,
 {
     for (const struct briq_operand *o = verb->operands; o->name != NULL; o++) {
         const char *text = expect_text(verb, o->offset, args, words);
-        BRIQ_ASSERT(text != NULL || o->optional);
+        BRIQ_ASSERT(text != NULL || o->times != BRIQ_ONCE);
     }
 }
 

@@ -3,8 +3,7 @@
 #
 # When memory runs short the kernel may have to write to a ublk device to get some, so every thread of
 # its server is marked as one that must not wait for that, its memory is locked, it is not to be
-# killed for memory's sake and keeps no mount of its own device. Swap on a volume in memory works
-# while programs want more than there is.
+# killed for memory's sake and keeps no mount of its own device.
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
@@ -33,29 +32,4 @@ mount_on "$tmp/mnt" "$device"
 ublk_replace
 grep -q "^$device " "/proc/$server_pid/mounts" && fail "the server holds its own device's mount"
 unmount "$tmp/mnt"
-ublk_del
-
-command -v mkswap swapon >/dev/null || skip "needs: mkswap and swapon"
-ublk_add --queues 1 --partitions no mem:512M
-mkswap "$device" >"$tmp/mkswap.log"
-swapon "$device"
-cleanup swapoff "$device"
-# All memory but a little is taken by what cannot go out, then comes more than that little.
-free=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
-mount_on "$tmp/taken" none -t ramfs
-mount_on "$tmp/big" none -t tmpfs -o size=200m
-head -c $((free - 90))M /dev/zero >"$tmp/taken/file"
-text() {
-    { yes "a line of text that packs well" || true; } | head -c 120M
-}
-before=$(sed -n 's/^pswpout //p' /proc/vmstat)
-text >"$tmp/big/file"
-sum=$(text | sha256sum)
-[ "$(sha256sum <"$tmp/big/file")" = "$sum" ] || fail "what was swapped out came back otherwise"
-rm "$tmp/taken/file"
-swapped=$(($(sed -n 's/^pswpout //p' /proc/vmstat) - before))
-echo "$free MiB were free, $swapped pages were swapped out"
-[ "$swapped" -gt 2000 ] || fail "nothing was swapped out: this test shows nothing"
-unmount "$tmp/big"
-swapoff "$device"
 ublk_del
