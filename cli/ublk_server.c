@@ -23,9 +23,12 @@
 #include "cli/ublk_devices.h"
 #include "cli/ublk_socket.h"
 #include "cli/warnings.h"
+#include "common/base/clock.h"
 
-#define DYING_MS 2000  /* from a signal that kills to the end of the process */
-#define LEAVE_MS 60000 /* a server closes its volume, checkpoint and all */
+#define DYING_MS   2000  /* from a signal that kills to the end of the process */
+#define RELEASE_MS 10000 /* from there until the kernel has let go of its files */
+#define RETRY_MS   50
+#define LEAVE_MS   60000 /* a server closes its volume, checkpoint and all */
 
 struct server {
     struct briq_ublk_job *job;
@@ -130,6 +133,20 @@ static int settle_predecessor(struct server *server, struct briq_error *err)
     return 0;
 }
 
+/* The kernel lets go of a dead server's volume when the last of its requests to the medium has come
+ * back, which may be after the process has ended and has no event. */
+static int open_volume_again(struct server *server, struct briq_error *err)
+{
+    uint64_t end = briq_clock_ns() + RELEASE_MS * UINT64_C(1000000);
+    struct pollfd cancel = {.fd = server->cancel.fd, .events = POLLIN};
+    int r;
+    do {
+        err->text[0] = '\0';
+        r = open_volume(server, err);
+    } while (r == -EBUSY && briq_clock_ns() < end && poll(&cancel, 1, RETRY_MS) == 0);
+    return r;
+}
+
 /* A volume in memory dies with its server: a device that waited for another one would wait for
  * ever, or show zeros where there was data. */
 static void settle_death(struct server *server)
@@ -149,7 +166,7 @@ static int bring_up(struct server *server, struct briq_error *err)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
     r = server->job->recover ? settle_predecessor(server, err) : 0;
     if (r == 0)
-        r = open_volume(server, err);
+        r = server->job->recover ? open_volume_again(server, err) : open_volume(server, err);
     if (r < 0)
         return r;
     settle_death(server);
