@@ -36,6 +36,7 @@ for ((round = 1; round <= rounds; round++)); do
     done
     ublk_kill
     ublk_recover
+    echo "round $round: $(cat "$tmp/recover.log")"
 done
 touch "$tmp/enough"
 wait "$fio_pid" || fail "fio: $(tail "$tmp/fio.out" "$tmp/fio.log")"
