@@ -8,18 +8,27 @@
 #include "cli/verb.h"
 
 struct help_args {
-    const char *verb;
+    const char *verb, *member;
     bool man;
 };
+
+static const struct briq_verb *find(const struct help_args *a)
+{
+    const struct briq_verb *verb = briq_verb_find(a->verb);
+    if (verb == NULL || a->member == NULL)
+        return verb;
+    return verb->members != NULL ? briq_verb_member(verb, a->member) : NULL;
+}
 
 static enum briq_exit run(const void *args)
 {
     const struct help_args *a = args;
-    const struct briq_verb *verb = a->verb != NULL ? briq_verb_find(a->verb) : NULL;
+    const struct briq_verb *verb = a->verb != NULL ? find(a) : NULL;
     if (a->verb != NULL && verb == NULL) {
         struct briq_error err = {""};
         int r =
-            briq_error_set(&err, -EINVAL, "there is no verb \"%s\"; see `briq --help`", a->verb);
+            briq_error_set(&err, -EINVAL, "there is no verb \"%s%s%s\"; see `briq --help`", a->verb,
+                           a->member != NULL ? " " : "", a->member != NULL ? a->member : "");
         return briq_verb_fail("help", &err, r);
     }
     if (verb != NULL)
@@ -33,9 +42,17 @@ const struct briq_verb briq_verb_help = {
     .name = "help",
     .summary = "explain the program or a verb",
     .description =
-        (const char *const[]){"Prints what --help prints: of the program, or of one verb.", NULL},
+        (const char *const[]){
+            "Prints what --help prints: of the program, of a verb, or of a MEMBER of a group of "
+            "verbs.",
+            NULL,
+        },
     .operands =
-        (const struct briq_operand[]){{"VERB", offsetof(struct help_args, verb), BRIQ_MAYBE}, {0}},
+        (const struct briq_operand[]){
+            {"VERB", offsetof(struct help_args, verb), BRIQ_MAYBE},
+            {"MEMBER", offsetof(struct help_args, member), BRIQ_MAYBE},
+            {0},
+        },
     .options =
         (const struct briq_option[]){
             {.name = "man",

@@ -95,8 +95,24 @@ static void print_examples(FILE *out, const struct briq_example *examples)
     }
 }
 
+static void print_group(FILE *out, const struct briq_verb *group)
+{
+    fprintf(out, "Usage: briq %s VERB [OPTION...] [ARGUMENT...]\n", group->name);
+    print_paragraphs(out, group->description);
+    fprintf(out, "\nVerbs:\n");
+    for (const struct briq_verb *const *verb = group->members; *verb != NULL; verb++)
+        print_term(out, (*verb)->name, (*verb)->summary);
+    fprintf(out, "\nOptions:\n");
+    print_term(out, "-h, --help", "Print this text; behind a verb, explain it.");
+    print_examples(out, group->examples);
+}
+
 void briq_help_verb(const struct briq_verb *verb, FILE *out)
 {
+    if (verb->members != NULL) {
+        print_group(out, verb);
+        return;
+    }
     print_usage(out, verb);
     print_paragraphs(out, verb->description);
     fprintf(out, "\nOptions:\n");

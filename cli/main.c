@@ -11,9 +11,19 @@
 #include "common/store/store.h"
 
 const struct briq_verb *const briq_verbs[] = {
-    &briq_verb_create, &briq_verb_import, &briq_verb_export,  &briq_verb_info,
-    &briq_verb_check,  &briq_verb_resize, &briq_verb_compact, &briq_verb_dump,
-    &briq_verb_serve,  &briq_verb_bench,  &briq_verb_help,    NULL,
+    &briq_verb_create,
+    &briq_verb_import,
+    &briq_verb_export,
+    &briq_verb_info,
+    &briq_verb_check,
+    &briq_verb_resize,
+    &briq_verb_compact,
+    &briq_verb_dump,
+    &briq_verb_serve,
+    &briq_verb_ublk,
+    &briq_verb_bench,
+    &briq_verb_help,
+    NULL,
 };
 
 const struct briq_verb *briq_verb_find(const char *name)
@@ -54,6 +64,24 @@ static enum briq_exit run_verb(const struct briq_verb *verb, int argc, char **ar
     return code;
 }
 
+/* argv begins behind the group's name. */
+static enum briq_exit run_group(const struct briq_verb *group, int argc, char **argv)
+{
+    if (argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+        briq_help_verb(group, stdout);
+        return BRIQ_EXIT_OK;
+    }
+    const struct briq_verb *verb = argc > 0 ? briq_verb_member(group, argv[0]) : NULL;
+    if (verb != NULL)
+        return run_verb(verb, argc - 1, argv + 1);
+    if (argc == 0)
+        fprintf(stderr, "briq %s: missing verb; see `briq %s --help`\n", group->name, group->name);
+    else
+        fprintf(stderr, "briq %s: unknown verb \"%s\"; see `briq %s --help`\n", group->name,
+                argv[0], group->name);
+    return BRIQ_EXIT_FAILED;
+}
+
 static enum briq_exit run_program(int argc, char **argv)
 {
     if (argc < 2) {
@@ -62,6 +90,8 @@ static enum briq_exit run_program(int argc, char **argv)
     }
     const char *word = argv[1];
     const struct briq_verb *verb = briq_verb_find(word);
+    if (verb != NULL && verb->members != NULL)
+        return run_group(verb, argc - 2, argv + 2);
     if (verb != NULL)
         return run_verb(verb, argc - 2, argv + 2);
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {

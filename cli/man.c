@@ -97,7 +97,15 @@ static void put_exits(FILE *out)
     }
 }
 
-static void put_verb_section(FILE *out, const struct briq_verb *verb)
+static void put_group(FILE *out, const struct briq_verb *group)
+{
+    fprintf(out,
+            ".PP\n\\fBbriq %s\\fR \\fIVERB\\fR [\\fIOPTION\\fR...] "
+            "[\\fIARGUMENT\\fR...]\n",
+            group->name);
+}
+
+static void put_one_section(FILE *out, const struct briq_verb *verb)
 {
     fprintf(out, ".SS \"briq %s\"\n", verb->name);
     put_line(out, verb->summary);
@@ -105,6 +113,21 @@ static void put_verb_section(FILE *out, const struct briq_verb *verb)
     put_paragraphs(out, verb->description);
     put_options(out, verb);
     put_examples(out, verb);
+}
+
+static void put_verb_section(FILE *out, const struct briq_verb *verb)
+{
+    if (verb->members == NULL) {
+        put_one_section(out, verb);
+        return;
+    }
+    fprintf(out, ".SS \"briq %s\"\n", verb->name);
+    put_line(out, verb->summary);
+    put_group(out, verb);
+    put_paragraphs(out, verb->description);
+    put_examples(out, verb);
+    for (const struct briq_verb *const *member = verb->members; *member != NULL; member++)
+        put_one_section(out, *member);
 }
 
 void briq_man_program(FILE *out)
@@ -121,21 +144,41 @@ void briq_man_program(FILE *out)
     fprintf(out, ".SH SEE ALSO\nnbdkit\\-briq\\-plugin(1), nbdkit(1), qemu\\-img(1), nbdcopy(1)\n");
 }
 
+/* The verbs of a group, each under its name. */
+static void put_members(FILE *out, const struct briq_verb *group)
+{
+    fprintf(out, ".SH VERBS\n");
+    for (const struct briq_verb *const *verb = group->members; *verb != NULL; verb++)
+        put_one_section(out, *verb);
+    fprintf(out, ".SH OPTIONS\n.TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\n"
+                 "Print a short form of this text.\n");
+}
+
+static void put_page_name(const char *verb_name, char *name, size_t room)
+{
+    snprintf(name, room, "briq-%s", verb_name);
+    for (char *c = name; *c != '\0'; c++)
+        if (*c == ' ')
+            *c = '-';
+}
+
 void briq_man_verb(const struct briq_verb *verb, FILE *out)
 {
     char name[64];
-    snprintf(name, sizeof name, "briq-%s", verb->name);
+    bool group = verb->members != NULL;
+    put_page_name(verb->name, name, sizeof name);
     put_title(out, name);
     fprintf(out, ".SH NAME\n");
     put_text(out, name);
     fprintf(out, " \\- ");
     put_line(out, verb->summary);
     fprintf(out, ".SH SYNOPSIS\n");
-    put_usage(out, verb);
+    (group ? put_group : put_usage)(out, verb);
     fprintf(out, ".SH DESCRIPTION\n");
     put_paragraphs(out, verb->description);
-    fprintf(out, ".SH OPTIONS\n");
-    put_options(out, verb);
+    if (!group)
+        fprintf(out, ".SH OPTIONS\n");
+    (group ? put_members : put_options)(out, verb);
     if (verb->examples->command != NULL)
         fprintf(out, ".SH EXAMPLES\n");
     put_examples(out, verb);

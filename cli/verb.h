@@ -74,6 +74,9 @@ struct briq_verb {
     const struct briq_example *examples; /* ended by a NULL command */
     size_t args_bytes;
     const void *defaults; /* args before parsing; NULL: zeros */
+    /* A group of verbs ("ublk"), ended by NULL: their names begin with its own ("ublk add"), and
+     * nothing above but name, summary and description is looked at. NULL: this is no group. */
+    const struct briq_verb *const *members;
     /* Does the work and returns the exit code. Failures were explained in one line on stderr. */
     enum briq_exit (*run)(const void *args);
 };
@@ -83,6 +86,9 @@ extern const struct briq_verb *const briq_verbs[];
 
 /* NULL when there is no such verb. */
 const struct briq_verb *briq_verb_find(const char *name);
+
+/* The member of a group by the second word of its name; NULL when there is none. */
+const struct briq_verb *briq_verb_member(const struct briq_verb *group, const char *word);
 
 /*
  * Prints "briq VERB: why" on stderr, the reason being err's line or, when that is empty, the name
@@ -100,6 +106,15 @@ extern const struct briq_verb briq_verb_compact;
 extern const struct briq_verb briq_verb_dump;
 extern const struct briq_verb briq_verb_serve;
 extern const struct briq_verb briq_verb_bench;
+extern const struct briq_verb briq_verb_ublk;
+extern const struct briq_verb briq_verb_ublk_add;
+extern const struct briq_verb briq_verb_ublk_del;
+extern const struct briq_verb briq_verb_ublk_features;
+extern const struct briq_verb briq_verb_ublk_list;
+extern const struct briq_verb briq_verb_ublk_recover;
+extern const struct briq_verb briq_verb_ublk_resize;
+extern const struct briq_verb briq_verb_ublk_stat;
+extern const struct briq_verb briq_verb_ublk_stop;
 extern const struct briq_verb briq_verb_help;
 
 #endif

@@ -12,7 +12,7 @@
 #   requires_driver MODULE...   loads them, or skips the case
 #   attach_volume [KEY=VALUE]... VOLUME   serves the volume with $BRIQ_FRONTEND and makes it a block
 #                               device of the kernel: $device. With nbdkit that is the kernel's NBD
-#                               client with 4 connections.
+#                               client with 4 connections, with ublk a device of its own.
 #   detach_volume               takes the device away and stops the server, which must end well
 #   abandon_volume              the same with SIGKILL, for a volume whose medium fails
 #   dm_create NAME TABLE        a device-mapper device, /dev/mapper/NAME, that goes with the case
@@ -24,6 +24,8 @@
 #   tell WORD                   hands a word to the host, which keeps it across a power cut
 #   cut_power_after N           has the host cut the power once it was told N more words; 0 is now
 source "$BRIQ_SOURCE/tests/lib/frontend.sh"
+# shellcheck source=tests/guest/lib/ublk.sh
+source "$BRIQ_SOURCE/tests/guest/lib/ublk.sh"
 
 # shellcheck disable=SC2034 # for the cases
 boot=${GUEST_BOOT:-1}
@@ -104,6 +106,7 @@ attach_volume() {
             fail "nbd-client: $(cat "$tmp/nbd-client.log")"
         cleanup detach_device "$device"
         ;;
+    ublk) ublk_attach "$@" ;;
     *) fail "BRIQ_FRONTEND=$BRIQ_FRONTEND: guest.sh does not know how to attach it" ;;
     esac
 }
@@ -116,11 +119,19 @@ detach_device() {
 }
 
 detach_volume() {
+    if [ "$BRIQ_FRONTEND" = ublk ]; then
+        ublk_detach
+        return
+    fi
     detach_device "$device"
     stop_server
 }
 
 abandon_volume() {
+    if [ "$BRIQ_FRONTEND" = ublk ]; then
+        ublk_abandon
+        return
+    fi
     detach_device "$device"
     kill_server
 }

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cmd_ublk_recover.c - "briq ublk recover": a new server for a device whose server has died. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/ublk_devices.h"
+#include "cli/ublk_server.h"
+#include "cli/verb.h"
+
+struct recover_args {
+    const char *device, *affinity;
+    uint64_t spin, threads;
+    bool replace, foreground;
+};
+
+static const struct recover_args defaults = {.affinity = "mask", .threads = 1};
+
+/* "" is the device without a store; what was in memory alone is gone. */
+static int check_volume(const struct briq_ublk_record *what, uint32_t id, struct briq_error *err)
+{
+    if (strncmp(what->volume, "mem:", 4) != 0)
+        return 0;
+    return briq_error_set(err, -EINVAL,
+                          "device %" PRIu32
+                          " was %s: its data died with its server; remove it with "
+                          "`briq ublk del %" PRIu32 "`",
+                          id, what->volume, id);
+}
+
+static int fill_job(const struct recover_args *a, struct briq_ublk_job *job, struct briq_error *err)
+{
+    struct briq_ublk_options *options = &job->options;
+    job->verb = "ublk recover";
+    job->foreground = a->foreground;
+    job->recover = true;
+    job->replace = a->replace;
+    options->spin_ns = a->spin * 1000;
+    options->wishes.threads_per_queue = (unsigned)a->threads;
+    int r = briq_ublk_parse_id(a->device, err, &options->id);
+    if (r == 0)
+        r = briq_ublk_affinity_parse(a->affinity, err, &options->affinity);
+    if (r == 0)
+        r = briq_ublk_record_read(options->id, &job->what, err);
+    return r == 0 ? check_volume(&job->what, options->id, err) : r;
+}
+
+static enum briq_exit run(const void *args)
+{
+    struct briq_error err = {""};
+    struct briq_ublk_job *job = calloc(1, sizeof *job);
+    int r = job == NULL ? -ENOMEM : fill_job(args, job, &err);
+    enum briq_exit code =
+        r < 0 ? briq_verb_fail("ublk recover", &err, r) : briq_ublk_server_run(job);
+    free(job);
+    return code;
+}
+
+#define FIELD(name) offsetof(struct recover_args, name)
+
+const struct briq_verb briq_verb_ublk_recover = {
+    .name = "ublk recover",
+    .summary = "serve a device again whose server has died",
+    .description =
+        (const char *const[]){
+            "Opens the volume of DEVICE (a number, or /dev/ublkbN) with everything that its last "
+            "server had acknowledged, and goes on serving: programs that have the device open see "
+            "a delay and nothing else. Requests that were under way are carried out again, unless "
+            "the device was made with --on-death fail.",
+            "On Linux 6.12 the kernel may take half a minute to notice that a server has died; "
+            "recover waits for it.",
+            NULL,
+        },
+    .operands =
+        (const struct briq_operand[]){
+            {"DEVICE", FIELD(device), BRIQ_ONCE},
+            {0},
+        },
+    .options =
+        (const struct briq_option[]){
+            {.name = "replace",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = FIELD(replace),
+             .help = "Take over from a server that lives, say to upgrade it: it closes the volume "
+                     "and ends. Requests wait meanwhile."},
+            {.name = "affinity",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = FIELD(affinity),
+             .value = "mask|one|none",
+             .help = "As for `briq ublk add`."},
+            {.name = "spin",
+             .kind = BRIQ_OPTION_NUMBER,
+             .offset = FIELD(spin),
+             .value = "MICROSECONDS",
+             .max = 10000,
+             .help = "As for `briq ublk add`."},
+            {.name = "threads-per-queue",
+             .kind = BRIQ_OPTION_NUMBER,
+             .offset = FIELD(threads),
+             .value = "N",
+             .min = 1,
+             .max = 16,
+             .help = "As for `briq ublk add`."},
+            {.name = "foreground",
+             .letter = 'f',
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = FIELD(foreground),
+             .help = "Do not go to the background."},
+            {0},
+        },
+    .examples =
+        (const struct briq_example[]){
+            {"briq ublk recover 0", "A new server for /dev/ublkb0."},
+            {"briq ublk recover --replace 0", "From now on this version of briq serves it."},
+            {0},
+        },
+    .args_bytes = sizeof(struct recover_args),
+    .defaults = &defaults,
+    .run = run,
+};

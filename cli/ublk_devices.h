@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ublk_devices.h - what the verbs of `briq ublk` do with devices that are there. */
+#ifndef BRIQ_CLI_UBLK_DEVICES_H
+#define BRIQ_CLI_UBLK_DEVICES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/error.h"
+#include "ublk-frontend/control.h"
+
+/* "3", "ublkb3", "/dev/ublkb3" (or with a c for the b). 0, or -EINVAL explained in err. */
+int briq_ublk_parse_id(const char *text, struct briq_error *err, uint32_t *ret) BRIQ_MUST;
+
+/*
+ * The numbers of all devices, rising, in *ret, which is the caller's to free; *ret_count may be 0.
+ * -errno explained in err.
+ */
+int briq_ublk_find_all(struct briq_error *err, uint32_t **ret, size_t *ret_count) BRIQ_MUST;
+
+/* Explains what a command about device `id` was answered, and returns r. */
+int briq_ublk_explain(uint32_t id, const char *command, int r, struct briq_error *err);
+
+/*
+ * Who has a device's nodes open: "mount (312), fio (99)", at most `room` bytes. Returns how many
+ * processes.
+ */
+unsigned briq_ublk_holders(uint32_t id, char *text, size_t room);
+
+#endif

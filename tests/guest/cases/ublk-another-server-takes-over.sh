@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# timeout: 200
+#
+# `briq ublk recover --replace` puts another server in the place of one that lives, under a mounted
+# file system that is being written to: nobody sees an error and every file is whole. A signal that
+# ends a server ends its device.
+
+# shellcheck source=tests/guest/lib/guest.sh
+source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+use_disks
+
+briq create --force "$disk" 256M
+ublk_add --queues 2 "$disk"
+mkfs.ext4 -q -F "$device"
+mount_on "$tmp/mnt" "$device"
+
+write_files() {
+    local i
+    for ((i = 0; ; i++)); do
+        [ ! -e "$tmp/enough" ] || break
+        head -c 100k /dev/urandom >"$tmp/mnt/$((i % 50))" || return 1
+        (cd "$tmp/mnt" && sha256sum "$((i % 50))") >"$tmp/sums/$((i % 50))" || return 1
+        sync "$tmp/mnt/$((i % 50))" || return 1
+    done
+}
+
+mkdir "$tmp/sums"
+write_files &
+writer=$!
+for round in 1 2 3 4 5; do
+    old=$server_pid
+    until briq ublk stat "$id" | awk '{ n += $7 } END { exit n < 5 }'; do :; done
+    ublk_replace
+    [ "$server_pid" != "$old" ] || fail "round $round: it is the same server"
+done
+touch "$tmp/enough"
+wait "$writer" || fail "a write met an error"
+echo 3 >/proc/sys/vm/drop_caches
+(cd "$tmp/mnt" && sha256sum --quiet -c "$tmp"/sums/*)
+unmount "$tmp/mnt"
+e2fsck -fn "$device" >"$tmp/fsck.log" 2>&1 || fail "fsck: $(cat "$tmp/fsck.log")"
+
+kill -TERM "$server_pid"
+until ublk_server_ended; do :; done
+[ ! -e "$device" ] || fail "$device is still there"
+briq info "$disk" | grep -q 'Closed cleanly *yes' || fail "the volume was not closed cleanly"
+briq check --deep --quiet "$disk"
