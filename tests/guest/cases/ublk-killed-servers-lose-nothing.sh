@@ -8,6 +8,11 @@
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+# Linux 6.12 under QEMU's emulation has been seen to fail by itself (a NULL dereference in
+# io_fallback_tw) when a thread of a dead server ends with commands under way; 7.2 has not.
+case $(uname -r) in
+[1-6].*) [ -n "${GUEST_ROUNDS:-}" ] || skip "Linux $(uname -r) may crash by itself; GUEST_ROUNDS=N runs it" ;;
+esac
 use_disks
 rounds=${GUEST_ROUNDS:-50}
 
