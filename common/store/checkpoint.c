@@ -99,6 +99,8 @@ static int meta_room(struct briq_store *store, struct briq_room *room)
     for (;;) {
         enum briq_room_need need;
         uint64_t ticket = briq_waitq_ticket(&store->waitq);
+        if (briq_store_is_latched(store))
+            return -EIO; /* windows whose write failed never come back */
         pthread_mutex_lock(&meta->lock);
         int r = briq_journal_room(&store->journal, meta, BRIQ_META_GRANULES, 0, room, &need);
         pthread_mutex_unlock(&meta->lock);

@@ -681,9 +681,12 @@ static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_
     if (bytes < briq_store_size(store))
         return briq_error_set(err, -EINVAL, "%s: cannot shrink below its size of %s", store->name,
                               briq_size_format(briq_store_size(store), text));
-    *ret_seg_end = briq_max_u64(store->space.seg_end, briq_geometry_seg_end(bytes, &g));
-    if (store->sb.limit_bytes != 0 || store->space.keep_all)
-        *ret_seg_end = store->space.seg_end; /* thin: the space stays what it is */
+    uint64_t seg_end = briq_geometry_seg_end(bytes, &g);
+    if (store->dev->fixed_size)
+        seg_end = briq_min_u64(seg_end, store->dev->size_bytes >> g.seg_shift);
+    if (store->sb.limit_bytes != 0)
+        seg_end = 0; /* thin: the space stays what it is */
+    *ret_seg_end = briq_max_u64(store->space.seg_end, seg_end);
     if (bytes > store->map.page_max * BRIQ_PAGE_WORDS * BRIQ_BLOCK_BYTES)
         return briq_error_set(err, -ENOTSUP,
                               "%s: cannot grow to %s while it is open: it was opened to grow no "
@@ -698,6 +701,19 @@ static int check_growth(struct briq_store *store, uint64_t bytes, uint64_t *ret_
     return 0;
 }
 
+/* A preallocated volume has all its space at any time. */
+static int take_growth(struct briq_store *store, uint64_t seg_end, struct briq_error *err)
+{
+    uint64_t begin = (uint64_t)store->space.seg_end << store->space.seg_shift;
+    uint64_t end = seg_end << store->space.seg_shift;
+    if (!store->sb.preallocated || store->dev->fixed_size || end == begin)
+        return 0;
+    int r = briq_device_reserve(store->dev, begin, end - begin);
+    return r == 0 ? 0
+                  : briq_error_set(err, r, "%s: cannot take the space to grow: %s", store->name,
+                                   strerror(-r));
+}
+
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct briq_error *err)
 {
     uint64_t seg_end = 0;
@@ -705,6 +721,8 @@ int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes, struct 
         return briq_error_set(err, -EROFS, "%s: is open read-only", store->name);
     pthread_mutex_lock(&store->maintain.lock);
     int r = check_growth(store, new_size_bytes, &seg_end, err);
+    if (r == 0)
+        r = take_growth(store, seg_end, err);
     if (r < 0) {
         pthread_mutex_unlock(&store->maintain.lock);
         return r;

@@ -285,8 +285,11 @@ void briq_ctx_close(struct briq_ctx *ctx);
 
 /* ---- care ------------------------------------------------------------------------------------ */
 
-/* Grows the volume to new_size_bytes (multiple of 512, not below the present size) and makes that
- * durable. May run beside requests. -EINVAL, -ENOTSUP (too large for its segments), -EROFS, -EIO.
+/*
+ * Grows the volume to new_size_bytes (multiple of 512, not below the present size) and makes that
+ * durable. Its space grows too: as it is used, or now when it is preallocated, as far as a block
+ * device has it, and not beyond a limit given when it was made. May run beside requests. -EINVAL,
+ * -ENOTSUP (too large for its segments), -ENOSPC (preallocated), -EROFS, -EIO. Blocks.
  */
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
