@@ -217,15 +217,13 @@ def half_closing_at_every_byte(server):
 
 
 def thousand_connects_and_drops(server):
+    """None of them leaves a descriptor behind, once the server has seen that it is gone."""
     before = nbd.descriptors_of(server.pid)
     for _ in range(1000):
         client = server.client(greet=False)
         server.random.choice((client.close, client.reset))()
-    server.must_be_well()
-    with server.client() as client:
-        client.go("disk")
-        after = nbd.descriptors_of(server.pid)
-    assert after <= before + 16, f"{before} descriptors became {after}"
+    while nbd.descriptors_of(server.pid) > before + 2:
+        server.must_be_well()
 
 
 # ---- requests ------------------------------------------------------------------------------------
