@@ -16,6 +16,9 @@
 #define WINDOWS_FLIPS      400u
 #define WINDOWS_HEAD_BYTES (2 * 4096u) /* the header's page, and the descriptors */
 
+/* Calls that are always spoiled, before BRIQ_FAULT_STEP counts. */
+#define CALLS_ALL 24u
+
 enum times { ONCE = 1, EVER = 2 };
 
 static const struct {
@@ -56,7 +59,16 @@ struct loop {
     struct snapshot before;
     struct seam_fault fault;
     uint64_t strikes;
+    uint64_t step; /* from one call to the next, on the average */
+    struct briq_prng prng;
 };
+
+static uint64_t number_from(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    uint64_t number = text == NULL ? 0 : strtoull(text, NULL, 0);
+    return number == 0 ? otherwise : number;
+}
 
 /* Faults after which everything has to go well all the same. */
 static bool is_harmless(const struct seam_fault *fault)
@@ -85,19 +97,28 @@ static bool run_once(struct loop *l)
     return struck > 0;
 }
 
+/* Every call, or one in about BRIQ_FAULT_STEP of them, drawn by the seed. */
+static uint64_t next_call(struct loop *l, uint64_t n)
+{
+    return n < CALLS_ALL ? n + 1 : n + 1 + briq_prng_below(&l->prng, 2 * l->step - 1);
+}
+
 static void run_loop(struct loop *l, bool ever)
 {
     l->fault.ever = ever;
     l->strikes = 0;
-    uint64_t n = 0;
-    do {
+    uint64_t n = 0, runs = 0;
+    for (;; n = next_call(l, n), runs++) {
         l->fault.skip = n;
         l->fault.seed = n * UINT64_C(0x9e3779b97f4a7c15);
-        if (n++ == CALLS_MAX)
+        if (n >= CALLS_MAX)
             stage_fail(l->stage, "after %u calls there is still no end", CALLS_MAX);
-    } while (run_once(l));
-    printf("%s: %s %s%s: %" PRIu64 " calls\n", l->scenario->name, seam_name(&l->fault),
-           ever ? "for ever" : "once", l->fault.error == ENOSPC ? " for want of space" : "", n - 1);
+        if (!run_once(l))
+            break;
+    }
+    printf("%s: %s %s%s: %" PRIu64 " runs to call %" PRIu64 "\n", l->scenario->name,
+           seam_name(&l->fault), ever ? "for ever" : "once",
+           l->fault.error == ENOSPC ? " for want of space" : "", runs, n);
     fflush(stdout);
     if (l->strikes == 0)
         stage_fail(l->stage, "the scenario never makes such a call");
@@ -137,7 +158,12 @@ static unsigned run_fault(struct loop *l, const struct wanted *w, unsigned times
 static unsigned run_scenario(const struct scenario *scenario, const struct wanted *w, bool lies)
 {
     unsigned loops = 0;
-    struct loop l = {.stage = calloc(1, sizeof *l.stage), .scenario = scenario};
+    struct loop l = {
+        .stage = calloc(1, sizeof *l.stage),
+        .scenario = scenario,
+        .step = number_from("BRIQ_FAULT_STEP", 1),
+        .prng.state = number_from("BRIQ_SEED", 1),
+    };
     BRIQ_ASSERT(l.stage != NULL);
     stage_open(l.stage);
     l.stage->scenario = scenario->name;

@@ -7,7 +7,8 @@
  * Runs the scenarios whose names begin with one of `names` (NULL ends them) with every fault their
  * calls can meet: the n-th call is spoiled, once or for ever, for n = 0, 1 ... until the scenario
  * runs through and the fault was not reached. Arguments: [SCENARIO [FAULT [once|ever [N]]]] picks.
- * Returns the exit code of the program.
+ * With BRIQ_FAULT_STEP=N in the environment only about one call in N is, behind the first ones; which,
+ * BRIQ_SEED decides. Returns the exit code of the program.
  */
 int faults_main(int argc, char **argv, const char *const *names);
 

@@ -31,7 +31,7 @@
 #elif defined(__SANITIZE_ADDRESS__)
 #define OPS_DEFAULT UINT64_C(300000)
 #else
-#define OPS_DEFAULT UINT64_C(1500000)
+#define OPS_DEFAULT UINT64_C(1000000)
 #endif
 #define UNIT_OPS         12000
 #define UNIT_SECONDS_MAX 300 /* then it hangs */
