@@ -164,7 +164,9 @@ QEMU_TESTS := $(sort $(wildcard tests/qemu/*.py))
 TEST_SCRIPTS := $(sort $(wildcard tests/model/*.sh tests/interop/*.sh tests/hostile/*.sh tests/crash/*.sh))
 QUICK := $(UNIT) $(UNIT_SCRIPTS)
 # The model program runs by itself unless a script beside it says how.
-CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) $(FAULTS) $(FUZZ) $(CRASH) \
+# The loops over faults have one thread: nothing for the thread sanitizer, and hours of it.
+CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) \
+	$(if $(filter thread,$(SAN)),,$(FAULTS)) $(FUZZ) $(CRASH) \
 	$(TEST_SCRIPTS) $(wildcard tests/canary/every-canary-is-caught)
 
 .PHONY: all deps deps-dev tests check check-quick check-run check-quick-run check-long
@@ -327,7 +329,7 @@ deps-guest:
 # ---- tests ---------------------------------------------------------------------------------------
 
 # The loops over faults spoil every call under the address sanitizer, and elsewhere a sample.
-FAULT_STEP := $(if $(filter address,$(SAN)),1,$(if $(SAN),16,8))
+FAULT_STEP := $(if $(filter address,$(SAN)),1,8)
 RUN_TESTS = BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' BRIQ_FAULT_STEP=$(FAULT_STEP) tests/lib/run-tests --jobs $(JOBS) \
 	$(if $(TEST),--only '$(TEST)') $(if $(TIMEOUT),--timeout $(TIMEOUT))
 
