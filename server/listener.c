@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "common/exports/source.h"
 
 #define BACKLOG 128
+/* A listening server has greeted by then. */
+#define GREETING_MS 2000
 
 /* ---- URIs ------------------------------------------------------------------------------------ */
 
@@ -67,6 +70,51 @@ static int unix_address(const char *path, struct sockaddr_un *address, struct br
     return 0;
 }
 
+enum answer {
+    ANSWER_NONE,   /* nobody listens */
+    ANSWER_SPOKEN, /* somebody does */
+    ANSWER_HANGUP, /* the connection was taken, and closed without a word */
+};
+
+/* A server that listens greets at once; one that keeps silent so long is another kind of server. */
+static enum answer listen_for_greeting(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char byte;
+    int r;
+    do
+        r = poll(&p, 1, GREETING_MS);
+    while (r < 0 && errno == EINTR);
+    return r <= 0 || recv(fd, &byte, 1, MSG_DONTWAIT) > 0 ? ANSWER_SPOKEN : ANSWER_HANGUP;
+}
+
+static enum answer call(const struct sockaddr_un *address)
+{
+    enum answer answer = ANSWER_SPOKEN;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return answer;
+    if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+        answer = listen_for_greeting(fd);
+    else if (errno == ECONNREFUSED)
+        answer = ANSWER_NONE;
+    close(fd);
+    return answer;
+}
+
+/*
+ * A process that was killed with a ring may be gone for a moment before its sockets are: the kernel
+ * takes its requests back in the background. A connection made then is closed as they go, and the
+ * next one is refused. A server that has too many connections closes them all.
+ */
+static bool is_listened_on(const struct sockaddr_un *address)
+{
+    enum answer answer = ANSWER_HANGUP;
+    for (unsigned tries = 0; tries < 3 && answer == ANSWER_HANGUP; tries++)
+        answer = call(address);
+    return answer != ANSWER_NONE;
+}
+
 /* Makes way: a socket that nobody listens on is removed, anything else stays. */
 static int remove_stale(const struct sockaddr_un *address, struct briq_error *err)
 {
@@ -76,15 +124,10 @@ static int remove_stale(const struct sockaddr_un *address, struct briq_error *er
         return 0; /* bind() tells what is wrong, if anything is */
     if (!S_ISSOCK(st.st_mode))
         return briq_error_set(err, -EEXIST, "%s: exists and is no socket; it is left alone", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int r = fd < 0 ? -errno : connect(fd, (const struct sockaddr *)address, sizeof *address);
-    bool refused = r < 0 && errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    if (!refused)
+    if (is_listened_on(address))
         return briq_error_set(err, -EADDRINUSE, "%s: another server listens there", path);
     if (unlink(path) < 0) {
-        r = -errno;
+        int r = -errno;
         return briq_error_set(err, r, "%s: removing what a dead server left: %s", path,
                               strerror(-r));
     }
