@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/base/align.h"
 #include "common/base/clock.h"
+
+#define BATCH_OPS UINT64_C(1000)
 
 /* Opens when all threads are there, or when they are to go home. */
 struct gate {
@@ -19,7 +23,7 @@ struct gate {
 struct runner {
     const struct briq_round *round;
     struct gate *gate;
-    unsigned number;
+    _Atomic uint64_t *next; /* batch that nobody has begun */
     int result;
     uint64_t cpu_ns, started_ns, ended_ns;
 };
@@ -49,15 +53,31 @@ static uint64_t cpu_clock_ns(clockid_t id)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Whoever is free does the next batch: a thread that was held up leaves more of them to the others,
+ * and the round does not end with one that works and one that waits for it. */
+static int run_batches(struct runner *r)
+{
+    const struct briq_round *round = r->round;
+    uint64_t total = round->count * round->threads;
+    for (;;) {
+        uint64_t batch = atomic_fetch_add(r->next, 1);
+        if (batch * BATCH_OPS >= total)
+            return 0;
+        int e = round->loop(round->opaque, round->seed + batch,
+                            briq_min_u64(BATCH_OPS, total - batch * BATCH_OPS));
+        if (e < 0)
+            return e;
+    }
+}
+
 static void *run_thread(void *arg)
 {
     struct runner *r = arg;
-    const struct briq_round *round = r->round;
     if (!wait_at(r->gate))
         return NULL;
     r->started_ns = briq_clock_ns();
     uint64_t cpu = cpu_clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    r->result = round->loop(round->opaque, round->seed + r->number, round->count);
+    r->result = run_batches(r);
     r->cpu_ns = cpu_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
     r->ended_ns = briq_clock_ns();
     return NULL;
@@ -90,11 +110,12 @@ int briq_round_run(const struct briq_round *round, struct briq_round_result *ret
     struct gate gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
     struct runner runners[BRIQ_ROUND_THREADS_MAX] = {0};
     pthread_t threads[BRIQ_ROUND_THREADS_MAX];
+    _Atomic uint64_t next = 0;
     uint64_t process = cpu_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     unsigned made = 0;
     int r = 0;
     for (; made < round->threads && r == 0; made += r == 0) {
-        runners[made] = (struct runner){.round = round, .gate = &gate, .number = made};
+        runners[made] = (struct runner){.round = round, .gate = &gate, .next = &next};
         r = -pthread_create(&threads[made], NULL, run_thread, &runners[made]);
     }
     move_gate(&gate, r == 0);

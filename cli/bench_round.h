@@ -17,8 +17,9 @@ struct briq_round {
     /* Does `count` operations chosen by the seed, and returns 0 or -errno. Any thread. */
     int (*loop)(void *opaque, uint64_t seed, uint64_t count);
     void *opaque;
-    uint64_t seed, count; /* of each thread; each has a seed of its own */
-    unsigned threads;     /* 1 .. BRIQ_ROUND_THREADS_MAX */
+    uint64_t seed;    /* of the first batch of operations; the others count on from it */
+    uint64_t count;   /* operations for each thread; who is faster does more of them */
+    unsigned threads; /* 1 .. BRIQ_ROUND_THREADS_MAX */
 };
 
 struct briq_round_result {

@@ -279,7 +279,7 @@ static int run_round(struct bench *b, const struct duel *duel, unsigned number, 
     struct briq_round round = {
         .loop = duel->bare,
         .opaque = b,
-        .seed = (uint64_t)number * BRIQ_ROUND_THREADS_MAX,
+        .seed = (uint64_t)number << 32,
         .count = duel->count,
         .threads = b->options->threads[which],
     };

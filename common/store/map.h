@@ -4,9 +4,11 @@
  *
  * Two loads and no lock find a block: the page's entry in the node array, which tells whether the
  * page is in memory, and the word itself. Both arrays are reserved for the largest volume at open
- * and never move. A page is one of hole       node 0: all its words are zero, readable without more
- * ado on medium  node = granule of its image: load it first (briq_map_install) resident   node =
- * RESIDENT | granule of its last image, 0 if it has none
+ * and never move. A page is one of
+ *
+ *   hole        node 0: all its words are zero, readable without more ado
+ *   on medium   node = granule of its image: load it first (briq_map_install)
+ *   resident    node = RESIDENT | granule of its last image, 0 if it has none
  *
  * Changes happen under the page's stripe lock, by a thread that also holds a stream lock. That is
  * what makes a checkpoint's cut exact: who holds all stream locks knows that no page changes.
