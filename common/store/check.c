@@ -18,6 +18,7 @@
 
 #define LINE_MAX_BYTES    512
 #define PROGRESS_INTERVAL 16u
+#define REPAIR_WINDOWS    6u /* what one stream takes */
 
 /* ---- findings -------------------------------------------------------------------------------- */
 
@@ -346,7 +347,8 @@ int briq_check(const char *path, const struct briq_check_options *options,
     struct briq_open_options open_options = {
         .read_only = !options->repair,
         .streams = 1,
-        .windows = options->repair ? 0 : BRIQ_WINDOWS_MAX, /* to hold those of a dead server */
+        .windows = options->repair ? REPAIR_WINDOWS : BRIQ_WINDOWS_MAX, /* of a dead server */
+        .growth_bytes = options->growth_bytes,
         .windows_dir = options->windows_dir,
         .device = options->device,
         .boot_id = options->boot_id,

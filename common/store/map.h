@@ -36,7 +36,9 @@
 #ifndef BRIQ_MAP_STRIPES
 #define BRIQ_MAP_STRIPES 4096u
 #endif
-#define BRIQ_MAP_COPIES   4096u /* 16 MiB at the most, while a checkpoint runs */
+#ifndef BRIQ_MAP_COPIES
+#define BRIQ_MAP_COPIES 4096u /* 16 MiB at the most, while a checkpoint runs */
+#endif
 #define BRIQ_MAP_RESIDENT (UINT64_C(1) << 63)
 
 /* How far a page is dirty. Thread: under the stripe lock; `next` belongs to the list it is in. */

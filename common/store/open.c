@@ -200,6 +200,7 @@ static int init_windows(struct briq_store *store, const uint8_t boot_id[16], con
         .host_ino = store->dev->host_ino,
         /* A reader keeps what a dead server left: as many windows as that may have had. */
         .count = store->opened_read_only ? BRIQ_WINDOWS_MAX : store->options.windows,
+        .adopts = store->opened_read_only,
         .initial = 2 * store->options.streams + 4,
         .window_shift = store->sb.window_shift,
         .device_bytes_max = (uint64_t)store->space.seg_max << store->space.seg_shift,

@@ -390,6 +390,7 @@ struct briq_check_options {
     const char *windows_dir;
     struct briq_device *device;
     const uint8_t *boot_id;
+    uint64_t growth_bytes; /* as in briq_open_options: what lies farther behind the end is damage */
 };
 
 struct briq_check_result {

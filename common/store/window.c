@@ -92,7 +92,7 @@ static void init_windows(struct briq_windows *pool)
     uint8_t *mem = (uint8_t *)pool->file_base + windows_offset(pool->count);
     for (uint32_t i = 0; i < pool->count; i++) {
         pool->windows[i].desc = &descs[i];
-        pool->windows[i].mem = mem + (size_t)i * pool->window_bytes;
+        pool->windows[i].mem = pool->adopts ? NULL : mem + (size_t)i * pool->window_bytes;
         pool->windows[i].id = i + 1;
     }
     for (uint32_t i = pool->usable; i > 0; i--)
@@ -120,6 +120,7 @@ int briq_windows_init(struct briq_windows *pool, const struct briq_windows_optio
 {
     BRIQ_ASSERT(options->count >= 1 && options->count <= BRIQ_WINDOWS_MAX);
     BRIQ_ASSERT(options->initial >= 1 && options->initial <= options->count);
+    BRIQ_ASSERT(!options->adopts || options->dir == NULL);
     memset(pool, 0, sizeof *pool);
     pool->fd = -1;
     pool->epoch = epoch;
@@ -128,7 +129,9 @@ int briq_windows_init(struct briq_windows *pool, const struct briq_windows_optio
     pool->usable = options->initial;
     pool->window_shift = options->window_shift;
     pool->window_bytes = 1u << options->window_shift;
-    pool->file_bytes = windows_offset(pool->count) + (size_t)pool->count * pool->window_bytes;
+    pool->adopts = options->adopts;
+    pool->file_bytes = windows_offset(pool->count) +
+                       (options->adopts ? 0 : (size_t)pool->count * pool->window_bytes);
     pool->finder_count = (options->device_bytes_max >> pool->window_shift) + 1;
     pthread_mutex_init(&pool->lock, NULL);
     int r = options->dir != NULL ? map_file(pool, options, err) : map_private(pool);
@@ -152,12 +155,14 @@ void briq_windows_fini(struct briq_windows *pool, bool unlink_file)
 {
     if (pool->file_bytes == 0)
         return;
-    if (pool->file_base != NULL)
-        munmap(pool->file_base, pool->file_bytes);
     if (pool->fd >= 0) {
+        if (pool->file_base != NULL)
+            munmap(pool->file_base, pool->file_bytes);
         if (unlink_file)
             unlink(pool->path);
         close(pool->fd);
+    } else {
+        briq_vmem_unmap(pool->file_base, pool->file_bytes);
     }
     free(pool->windows);
     free(pool->free_stack);

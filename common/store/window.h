@@ -90,6 +90,7 @@ struct briq_windows {
     void *file_base; /* mapping of the file, or private memory */
     size_t file_bytes;
     int fd; /* -1: private memory */
+    bool adopts;
     char path[256];
     struct briq_epoch *epoch;
     struct briq_waitq *waitq; /* woken when a window is free that somebody asked for in vain */
@@ -108,6 +109,7 @@ struct briq_windows_options {
     uint8_t boot_id[16];
     uint64_t host_dev, host_ino;
     uint32_t count, initial; /* windows at most; backed by memory from the start */
+    bool adopts;             /* private, and filled by briq_windows_adopt(): no memory of its own */
     uint32_t window_shift;
     uint64_t device_bytes_max; /* addresses the finder must cover */
 };

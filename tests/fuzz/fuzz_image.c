@@ -54,6 +54,7 @@ static int check(struct fuzz_disk *disk, bool deep, bool repair, struct briq_che
         .opaque = &lines,
         .windows_dir = "/nowhere",
         .device = fuzz_disk_device(disk),
+        .growth_bytes = BRIQ_SECTOR_BYTES,
     };
     int r = briq_check(FUZZ_NAME, &options, result, &err);
     BRIQ_ASSERT(r == 0 || err.text[0] != '\0');
