@@ -27,11 +27,16 @@
 #include "common/base/align.h"
 
 #define BLOCK_BYTES      4096
-#define PIECE_BYTES      (UINT64_C(1) << 20)
-#define GROW_PIECE_BYTES (UINT64_C(16) << 20) /* a resize is durable, so not too many of them */
 #define ZERO_PIECE_BYTES (UINT64_C(64) << 20) /* at most, so that a cancelled job ends soon */
-#define HOLE_BYTES_MIN   (UINT64_C(64) << 10) /* a shorter one is cheaper read than skipped */
 #define WAITING_THREADS  4
+
+/* A build that copies thousands of times a second may set smaller ones. */
+#ifndef BRIQ_PUMP_PIECE_BYTES
+#define BRIQ_PUMP_PIECE_BYTES (UINT64_C(1) << 20)
+#endif
+#define PIECE_BYTES      BRIQ_PUMP_PIECE_BYTES
+#define GROW_PIECE_BYTES (16 * PIECE_BYTES) /* a resize is durable, so not too many of them */
+#define HOLE_BYTES_MIN   (PIECE_BYTES / 16) /* a shorter one is cheaper read than skipped */
 
 struct piece {
     uint64_t off, len;
