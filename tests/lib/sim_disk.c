@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/idle_device.h"
+
 #define SECTOR_BYTES 512u
 #define GARBAGE      0xdb
 
@@ -59,14 +61,6 @@ struct handle {
     uint64_t generation;
     bool view;
 };
-
-static void *need_memory(uint64_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    BRIQ_ASSERT(memory != MAP_FAILED);
-    return memory;
-}
 
 /* ---- the list of requests that no flush covers ----------------------------------------------- */
 
@@ -243,19 +237,6 @@ static int disk_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
     return r != 0 ? r : fits ? 0 : -ENOSPC;
 }
 
-static void disk_prefetch(struct briq_device *dev, uint64_t off, uint64_t len)
-{
-    (void)dev;
-    (void)off;
-    (void)len;
-}
-
-static int disk_allocated(struct briq_device *dev, uint64_t *ret_bytes)
-{
-    *ret_bytes = BRIQ_CONTAINER_OF(dev, struct handle, dev)->disk->size;
-    return 0;
-}
-
 static void disk_close(struct briq_device *dev)
 {
     free(BRIQ_CONTAINER_OF(dev, struct handle, dev));
@@ -267,8 +248,8 @@ static const struct briq_device_ops disk_ops = {
     .flush = disk_flush,
     .discard = disk_discard,
     .reserve = disk_reserve,
-    .prefetch = disk_prefetch,
-    .allocated = disk_allocated,
+    .prefetch = test_idle_prefetch,
+    .allocated = test_idle_allocated,
     .close = disk_close,
 };
 
@@ -280,8 +261,8 @@ struct test_disk *test_disk_open(uint64_t size_bytes)
     BRIQ_ASSERT(disk != NULL);
     pthread_mutex_init(&disk->mutex, NULL);
     disk->size = size_bytes;
-    disk->durable = need_memory(size_bytes);
-    disk->current = need_memory(size_bytes);
+    disk->durable = test_idle_memory(size_bytes);
+    disk->current = test_idle_memory(size_bytes);
     disk->last = &disk->first;
     disk->flush_covers = UINT64_MAX;
     return disk;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "common/base/align.h"
+#include "tests/lib/idle_device.h"
 
 #define PAGE    4096u
 #define GARBAGE 0xdb
@@ -29,22 +30,14 @@ static struct fuzz_disk *disk_of(struct briq_device *dev)
     return BRIQ_CONTAINER_OF(dev, struct handle, dev)->disk;
 }
 
-static void *need_memory(uint64_t bytes)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    BRIQ_ASSERT(memory != MAP_FAILED);
-    return memory;
-}
-
 struct fuzz_disk *fuzz_disk_open(uint64_t size_bytes)
 {
     struct fuzz_disk *disk = calloc(1, sizeof *disk);
     BRIQ_ASSERT(disk != NULL);
     uint64_t pages = briq_div_up(size_bytes, PAGE);
     disk->size = size_bytes;
-    disk->now = need_memory(size_bytes);
-    disk->kept = need_memory(size_bytes);
+    disk->now = test_idle_memory(size_bytes);
+    disk->kept = test_idle_memory(size_bytes);
     disk->changed = calloc(pages, sizeof *disk->changed);
     disk->changes = calloc(pages, sizeof *disk->changes);
     BRIQ_ASSERT(disk->changed != NULL && disk->changes != NULL);
@@ -155,19 +148,6 @@ static int disk_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
     return is_inside(disk_of(dev), off, len) ? 0 : -ENOSPC;
 }
 
-static void disk_prefetch(struct briq_device *dev, uint64_t off, uint64_t len)
-{
-    (void)dev;
-    (void)off;
-    (void)len;
-}
-
-static int disk_allocated(struct briq_device *dev, uint64_t *ret_bytes)
-{
-    *ret_bytes = dev->size_bytes;
-    return 0;
-}
-
 static void disk_close(struct briq_device *dev)
 {
     free(BRIQ_CONTAINER_OF(dev, struct handle, dev));
@@ -179,8 +159,8 @@ static const struct briq_device_ops disk_ops = {
     .flush = disk_flush,
     .discard = disk_discard,
     .reserve = disk_reserve,
-    .prefetch = disk_prefetch,
-    .allocated = disk_allocated,
+    .prefetch = test_idle_prefetch,
+    .allocated = test_idle_allocated,
     .close = disk_close,
 };
 
