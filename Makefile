@@ -89,9 +89,10 @@ PC_LIBS = $(eval PC_LIBS := $$(shell pkg-config --libs $(PACKAGES) 2>/dev/null))
 SAN_FLAGS_address := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
 # Comparisons are not traced: checksums stand before most of them, and it costs a third of the speed.
-# Smaller pools make opening a volume cheap, which is what most targets do.
+# Smaller pools make opening a volume cheap, which is what most targets do; smaller pieces, copying.
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp
-FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=4u -DBRIQ_MAP_STRIPES=16u -DBRIQ_WINDOWS_MAX=64u
+FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=2u -DBRIQ_MAP_STRIPES=16u -DBRIQ_MAP_COPIES=64u \
+	-DBRIQ_WINDOWS_MAX=64u -DBRIQ_PUMP_PIECE_BYTES=16384u
 SAN_FLAGS_fuzz := $(FUZZ_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 SAN_FLAGS_fuzz-fast := $(FUZZ_FLAGS)
@@ -267,7 +268,8 @@ FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
 		$(call objects,$(filter-out %/replay.c,$(FUZZ_SUPPORT_SRC)) $(FUZZ_DRIVER)) \
 		$(TESTLIB) $(CLI_LIB) $(LIB)
-	$(call link,$(if $(FUZZING),-fsanitize=fuzzer))
+	$(call link,$(if $(FUZZING),-fsanitize=fuzzer) $(FUZZ_WRAP:%=-Wl$(comma)--wrap=%))
+$(B)/tests/fuzz/fuzz_import: FUZZ_WRAP := pthread_create pthread_join
 $(B)/tests/fuzz/fuzz_options: $(call objects,nbdkit-plugin/params.c nbdkit-plugin/server_args.c)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.

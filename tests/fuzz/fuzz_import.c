@@ -6,9 +6,10 @@
  * refused.
  *
  *   byte 0: bit 0 a sparse file instead of a stream; bit 1 the stream has a limit; bits 2-3
- *           threads; bit 4 the limit is too short; then runs of 3 bytes: kind (bits 0-1: zeros,
+ *           workers; bit 4 the limit is too short; bits 5-7, all set: the workers are threads, else
+ *           they run one after the other, which is a hundred times as fast; then runs of 3 bytes: kind (bits 0-1: zeros,
  *           data, the same byte, one more byte of data; the rest makes the data differ), length (2
- *           bytes). In a stream each run is a piece, or several if it is long.
+ *           bytes; longer ones are cut short). In a stream each run is a piece, or several if it is long.
  */
 #include "tests/fuzz/support/fuzz.h"
 
@@ -24,14 +25,18 @@
 #include "cli/zeros.h"
 #include "common/base/align.h"
 
-#define CONTENT_MAX       ((size_t)400 << 10)
+#define CONTENT_MAX       ((size_t)64 << 10)
 #define RUNS_MAX          16u
-#define PIECE_MAX         4096u /* of a packet in a pipe */
+#define RUN_BYTES_MAX     (CONTENT_MAX / 4)
+#define PERIOD            256u        /* of the data */
+#define PIECE_MAX         4096u       /* of a packet in a pipe */
+#define PIPE_BYTES        (256 << 10) /* 64 packets, of which there are at most 32 */
 #define SINK_BYTES        (CONTENT_MAX + BRIQ_BLOCK_BYTES)
 #define BRIQ_BLOCK_BYTES  4096u
 #define BRIQ_SECTOR_BYTES 512u
 
 struct scene {
+    uint8_t pattern[PERIOD + RUN_BYTES_MAX];
     uint8_t *content;
     size_t len;
     size_t pieces[CONTENT_MAX / PIECE_MAX + RUNS_MAX + 1];
@@ -81,13 +86,43 @@ static int model_grow(struct briq_sink *sink, uint64_t size, struct briq_error *
 
 static const struct briq_sink_ops model_ops = {.write = model_write, .grow = model_grow};
 
+/* ---- threads --------------------------------------------------------------------------------- */
+
+/* The linker gives us the calls to these, see the Makefile. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
+                          void *arg);
+int __real_pthread_join(pthread_t thread, void **ret);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_join(pthread_t thread, void **ret);
+
+static bool threaded;
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
+                          void *arg)
+{
+    if (threaded)
+        return __real_pthread_create(thread, attr, run, arg);
+    *thread = pthread_self();
+    (void)run(arg);
+    return 0;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **ret)
+{
+    return threaded ? __real_pthread_join(thread, ret) : 0;
+}
+
 /* ---- the content ----------------------------------------------------------------------------- */
 
-static void add_piece(struct scene *s, size_t len)
+/* Cut also where a buffer may end: a pipe drops what a read has no room for of its packet. */
+static void add_run(struct scene *s, size_t len)
 {
     for (; len > 0; s->piece_count++) {
-        s->pieces[s->piece_count] = briq_min_u64(len, PIECE_MAX);
-        len -= s->pieces[s->piece_count];
+        size_t piece = briq_min_u64(len, PIECE_MAX - s->len % PIECE_MAX);
+        s->pieces[s->piece_count] = piece;
+        s->len += piece;
+        len -= piece;
     }
 }
 
@@ -96,17 +131,16 @@ static void make_content(struct scene *s, struct fuzz_input *in)
     s->len = s->piece_count = 0;
     for (unsigned run = 0; run < RUNS_MAX && in->left > 0; run++) {
         unsigned kind = (unsigned)fuzz_number(in, 1);
-        size_t len = fuzz_number(in, 2);
-        len = (kind & 3) == 3 ? 1 : briq_min_u64(len, CONTENT_MAX - s->len);
+        size_t len = fuzz_number(in, 2), left = CONTENT_MAX - s->len;
+        len = (kind & 3) == 3 ? 1 : briq_min_u64(len, briq_min_u64(RUN_BYTES_MAX, left));
         if (s->len + len > CONTENT_MAX)
             break;
         uint8_t *at = s->content + s->len;
-        for (size_t i = 0; i < len; i++)
-            at[i] = (kind & 3) == 0   ? 0
-                    : (kind & 3) == 2 ? (uint8_t)kind
-                                      : (uint8_t)((s->len + i) * 7 + kind);
-        s->len += len;
-        add_piece(s, len);
+        if ((kind & 1) == 0)
+            memset(at, (kind & 3) == 0 ? 0 : (int)kind, len);
+        else
+            memcpy(at, s->pattern + (s->len + kind) % PERIOD, len);
+        add_run(s, len);
     }
 }
 
@@ -115,7 +149,7 @@ static int make_pipe(const struct scene *s)
 {
     int ends[2];
     BRIQ_ASSERT(pipe2(ends, O_CLOEXEC | O_DIRECT) == 0);
-    BRIQ_ASSERT(fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) >= 1 << 20);
+    BRIQ_ASSERT(fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES);
     const uint8_t *at = s->content;
     for (unsigned i = 0; i < s->piece_count; i++) {
         BRIQ_ASSERT(write(ends[1], at, s->pieces[i]) == (ssize_t)s->pieces[i]);
@@ -125,18 +159,19 @@ static int make_pipe(const struct scene *s)
     return ends[0];
 }
 
-/* A file with holes wherever whole pages are zero. */
-static int make_file(const struct scene *s, char path[64])
+/* A file with holes wherever whole pages are zero; the same one each time. */
+static void make_file(const struct scene *s, char path[64])
 {
-    int fd = memfd_create("source", MFD_CLOEXEC);
-    BRIQ_ASSERT(fd >= 0 && ftruncate(fd, (off_t)s->len) == 0);
+    static int fd = -1;
+    if (fd < 0)
+        fd = memfd_create("source", MFD_CLOEXEC);
+    BRIQ_ASSERT(fd >= 0 && ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)s->len) == 0);
     for (size_t off = 0; off < s->len; off += BRIQ_BLOCK_BYTES) {
         size_t len = briq_min_u64(BRIQ_BLOCK_BYTES, s->len - off);
         if (!briq_zeros(s->content + off, len))
             BRIQ_ASSERT(pwrite(fd, s->content + off, len, (off_t)off) == (ssize_t)len);
     }
     snprintf(path, 64, "/proc/self/fd/%d", fd);
-    return fd;
 }
 
 /* ---- the copy -------------------------------------------------------------------------------- */
@@ -182,18 +217,14 @@ static void copy(const struct scene *s, struct model_sink *m, unsigned how)
     struct briq_source *source = NULL;
     struct briq_error err = {{0}};
     char path[64];
-    int fd;
     if ((how & 1) != 0) {
-        fd = make_file(s, path);
+        make_file(s, path);
         BRIQ_ASSERT(briq_source_file_open(path, &err, &source) == 0);
     } else {
         BRIQ_ASSERT(briq_source_stream_open("stream", make_pipe(s), &cancel, &err, &source) == 0);
-        fd = -1;
     }
     pump(source, s, m, how);
     briq_source_close(source);
-    if (fd >= 0)
-        close(fd);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -207,9 +238,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         s.content = malloc(CONTENT_MAX);
         m.bytes = malloc(SINK_BYTES);
         BRIQ_ASSERT(s.content != NULL && m.bytes != NULL);
+        for (size_t i = 0; i < sizeof s.pattern; i++)
+            s.pattern[i] = (uint8_t)(i * 7);
     }
     struct fuzz_input in = {data, size};
     unsigned how = (unsigned)fuzz_number(&in, 1);
+    threaded = how >> 5 == 7;
     make_content(&s, &in);
     memset(m.bytes, 0, SINK_BYTES);
     memset(m.written, 0, sizeof m.written);

@@ -53,7 +53,8 @@ static void seal(uint8_t *page)
 /* What docs/format.md says that a reader may rely on. */
 static void expect_limits(const struct briq_superblock *sb)
 {
-    BRIQ_ASSERT(sb->version == BRIQ_FMT_VERSION && sb->features_incompat == 0);
+    BRIQ_ASSERT(sb->version == BRIQ_FMT_VERSION);
+    BRIQ_ASSERT((sb->features_incompat & ~BRIQ_FEATURE_UNFINISHED) == 0);
     BRIQ_ASSERT(sb->seg_shift >= 16 && sb->seg_shift <= 22);
     BRIQ_ASSERT(sb->window_shift >= 16 && sb->window_shift <= 18);
     BRIQ_ASSERT(sb->window_shift <= sb->seg_shift);

@@ -29,14 +29,28 @@
 #define PAGE         4096u
 #define WINDOW_BYTES (1u << FUZZ_SEG_SHIFT)
 #define CHANGES_MAX  32u
+#define LENGTHS      4u
+
+/* A file of one length that lies beside and is never removed: the dead server's name is given to it
+ * anew. Making a file each time would cost more than all the rest. */
+struct left {
+    char path[512];
+    size_t bytes;
+    uint8_t *mem; /* shared with the file */
+    struct {
+        size_t at, width;
+    } changes[CHANGES_MAX];
+    unsigned change_count;
+};
 
 struct scene {
     struct test_dir dir;
     struct fuzz_volume *volume;
     struct briq_store *dead;
     char path[512];
-    uint8_t *sound, *file; /* as the dead server left it; as it is now, shared with the file */
+    uint8_t *sound; /* as the dead server left it */
     size_t bytes;
+    struct left left[LENGTHS];
 };
 
 static struct scene *the_scene(void)
@@ -66,14 +80,33 @@ static void adopt_file(struct scene *s)
     close(fd);
 }
 
-/* A fresh file: opening for writing removes it. */
-static void put_file(struct scene *s, size_t bytes)
+static void make_left(const struct scene *s, unsigned which, struct left *left)
+{
+    left->bytes = s->bytes >> which;
+    snprintf(left->path, sizeof left->path, "%s/left-%u", s->dir.path, which);
+    int fd = open(left->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    BRIQ_ASSERT(fd >= 0 && ftruncate(fd, (off_t)left->bytes) == 0);
+    left->mem = mmap(NULL, left->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    BRIQ_ASSERT(left->mem != MAP_FAILED);
+    memcpy(left->mem, s->sound, left->bytes);
+    close(fd);
+}
+
+/* Undoes what the last input did to it. */
+static void restore(const struct scene *s, struct left *left)
+{
+    while (left->change_count > 0) {
+        left->change_count--;
+        size_t at = left->changes[left->change_count].at;
+        memcpy(left->mem + at, s->sound + at, left->changes[left->change_count].width);
+    }
+}
+
+/* It becomes the dead server's file. Opening for writing removes that name. */
+static void put_file(const struct scene *s, const struct left *left)
 {
     unlink(s->path);
-    int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    BRIQ_ASSERT(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
-    BRIQ_ASSERT(pwrite(fd, s->file, bytes, 0) == (ssize_t)bytes);
-    close(fd);
+    BRIQ_ASSERT(link(left->path, s->path) == 0);
 }
 
 static struct scene *make_scene(void)
@@ -85,8 +118,8 @@ static struct scene *make_scene(void)
     atexit(remove_dir);
     s->volume = fuzz_volume_make_windows(s->dir.path, &s->dead);
     adopt_file(s);
-    s->file = malloc(s->bytes);
-    BRIQ_ASSERT(s->file != NULL);
+    for (unsigned i = 0; i < LENGTHS; i++)
+        make_left(s, i, &s->left[i]);
     return s;
 }
 
@@ -116,7 +149,7 @@ static struct place place_of(const struct scene *s, unsigned kind, unsigned whic
     }
 }
 
-static void change(struct scene *s, struct fuzz_input *in)
+static void change(const struct scene *s, struct left *left, struct fuzz_input *in)
 {
     unsigned kind = (unsigned)fuzz_number(in, 1), which = (unsigned)fuzz_number(in, 1);
     struct place p = place_of(s, kind, which);
@@ -124,11 +157,14 @@ static void change(struct scene *s, struct fuzz_input *in)
     unsigned how = (unsigned)fuzz_number(in, 1), width = 1u << (how & 3);
     uint64_t value = fuzz_number(in, 3), old = 0;
     where -= where % width;
-    if (p.at + where + width > s->bytes)
+    size_t at = p.at + where;
+    if (at + width > left->bytes)
         return;
-    memcpy(&old, s->file + p.at + where, width);
+    memcpy(&old, left->mem + at, width);
     value = (how & 4) != 0 ? old + value : (how & 8) != 0 ? old - value : value;
-    memcpy(s->file + p.at + where, &value, width);
+    memcpy(left->mem + at, &value, width);
+    left->changes[left->change_count].at = at;
+    left->changes[left->change_count++].width = width;
 }
 
 static void open_for_writing(struct scene *s, const struct fuzz_reading *before)
@@ -151,10 +187,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct scene *s = make_scene();
     struct fuzz_input in = {data, size};
     unsigned how = (unsigned)fuzz_number(&in, 1);
-    memcpy(s->file, s->sound, s->bytes);
+    struct left *left = &s->left[how >> 1 & 3];
+    restore(s, left);
     for (unsigned i = 0; i < CHANGES_MAX && in.left > 0; i++)
-        change(s, &in);
-    put_file(s, s->bytes >> (how >> 1 & 3));
+        change(s, left, &in);
+    put_file(s, left);
     fuzz_disk_reset(s->volume->disk);
     fuzz_read_disk(s->volume->disk, s->dir.path, &before);
     if ((how & 1) != 0)

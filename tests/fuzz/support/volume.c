@@ -14,9 +14,9 @@
 #include "tests/lib/ledger.h"
 
 #define LIVES      4u
-#define LIFE_OPS   60u
-#define RUN_MAX    6u
-#define HOT_BLOCKS 14u /* what is written again and again, of each map page */
+#define LIFE_OPS   40u
+#define RUN_MAX    3u
+#define HOT_BLOCKS 5u /* what is written again and again, of each map page */
 
 static void need(bool well, const char *what)
 {
@@ -256,6 +256,7 @@ struct briq_open_options fuzz_volume_options(struct fuzz_disk *disk, bool read_o
 {
     return (struct briq_open_options){
         .read_only = read_only,
+        .unfinished = true, /* takes those that are whole, too */
         .streams = FUZZ_STREAMS,
         .windows = FUZZ_WINDOWS,
         .growth_bytes = BRIQ_SECTOR_BYTES,

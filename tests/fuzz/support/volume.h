@@ -3,7 +3,7 @@
  * volume.h - a small volume with a history, in memory, made by the store itself; where everything
  * in it stands; and opening it the cheap way.
  *
- * It has 30 segments of 64 KiB, two map pages, two streams, and has seen writes of all kinds,
+ * It has 24 segments of 64 KiB, two map pages, two streams, and has seen writes of all kinds,
  * trims, zeroes, flushes, checkpoints, a compaction and reopenings. Made once, the same on every
  * machine. Thread: one.
  */
@@ -20,7 +20,7 @@
 #define FUZZ_BLOCKS     600u
 #define FUZZ_SEG_SHIFT  16u
 #define FUZZ_SEG_FIRST  64u
-#define FUZZ_SEG_END    94u
+#define FUZZ_SEG_END    88u
 #define FUZZ_DISK_BYTES ((uint64_t)FUZZ_SEG_END << FUZZ_SEG_SHIFT)
 #define FUZZ_STREAMS    2u
 #define FUZZ_WINDOWS    8u /* the fewest that two streams take */
