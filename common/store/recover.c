@@ -55,7 +55,8 @@ static bool desc_is_sound(const struct briq_store *store, const struct briq_wind
            d->stream < BRIQ_STREAMS_MAX && d->seg >= store->space.seg_first &&
            d->seg < store->space.seg_end && d->base % window_bytes == 0 &&
            d->base < briq_space_seg_bytes(&store->space) && sealed >= d->start &&
-           sealed <= window_bytes && d->start % BRIQ_CHUNK_ALIGN == 0;
+           sealed <= window_bytes && d->start % BRIQ_CHUNK_ALIGN == 0 &&
+           sealed % BRIQ_CHUNK_ALIGN == 0;
 }
 
 /* Bytes from the start of the chunk behind its last payload. */
