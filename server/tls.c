@@ -49,6 +49,22 @@ static int file_in(const char *dir, const char *name, char **ret, struct briq_er
     return briq_error_set(err, r, "%s: cannot read it: %s: TLS needs it", *ret, strerror(-r));
 }
 
+/* There need not be one. */
+static int load_revoked(struct briq_tls_creds *creds, const char *dir, struct briq_error *err)
+{
+    char *path;
+    int r = 0;
+    if (asprintf(&path, "%s/ca-crl.pem", dir) < 0)
+        return briq_error_set(err, -ENOMEM, "no memory for the name of a file in %s", dir);
+    if (access(path, R_OK) < 0 && errno != ENOENT)
+        r = briq_error_set(err, -errno, "%s: cannot read it: %s", path, strerror(errno));
+    else if (access(path, F_OK) == 0 &&
+             gnutls_certificate_set_x509_crl_file(creds->x509, path, GNUTLS_X509_FMT_PEM) <= 0)
+        r = briq_error_set(err, -EINVAL, "%s: holds no list of revoked certificates", path);
+    free(path);
+    return r;
+}
+
 static int load_x509(struct briq_tls_creds *creds, const char *dir, struct briq_error *err)
 {
     char *ca = NULL, *cert = NULL, *key = NULL;
@@ -67,6 +83,8 @@ static int load_x509(struct briq_tls_creds *creds, const char *dir, struct briq_
             r = briq_error_set(err, -EINVAL, "%s: not usable with %s: %s", cert, key,
                                gnutls_strerror(g));
     }
+    if (r == 0)
+        r = load_revoked(creds, dir, err);
     free(ca);
     free(cert);
     free(key);
@@ -271,7 +289,7 @@ static void note_peer(struct briq_tls *tls)
 static int verify_peer(struct briq_tls *tls, struct briq_error *err)
 {
     unsigned status = 0;
-    if (!tls->creds->verify_peer)
+    if (!tls->creds->verify_peer || gnutls_psk_server_get_username(tls->session) != NULL)
         return 0;
     int g = gnutls_certificate_verify_peers2(tls->session, &status);
     if (g == 0 && status == 0)
@@ -319,9 +337,8 @@ ssize_t briq_tls_decrypt(struct briq_tls *tls, struct briq_tls_in *in, void *pla
     lend(tls, in, out);
     do
         g = gnutls_record_recv(tls->session, plain, room);
-    while (g == GNUTLS_E_INTERRUPTED ||
-           (g < 0 && g != GNUTLS_E_AGAIN && gnutls_error_is_fatal((int)g) == 0 &&
-            g != GNUTLS_E_REHANDSHAKE));
+    while (g < 0 && g != GNUTLS_E_AGAIN && gnutls_error_is_fatal((int)g) == 0 &&
+           g != GNUTLS_E_REHANDSHAKE);
     lend(tls, NULL, NULL);
     if (g >= 0)
         return g;

@@ -6,8 +6,12 @@
  * by the bytes it is fed; it never blocks. GnuTLS does the cryptography, and whatever it needs to
  * keep between calls (half a record received, a record that did not fit into `out`) it keeps.
  *
- * Credentials are either X.509 (a directory with ca-cert.pem, server-cert.pem, server-key.pem, as
- * nbdkit and QEMU have it) or pre-shared keys (a file of lines USER:HEXKEY, as psktool writes it).
+ * Credentials are X.509 (a directory with ca-cert.pem, server-cert.pem, server-key.pem and, if some
+ * were revoked, ca-crl.pem, as nbdkit and QEMU have it), pre-shared keys (a file of lines
+ * USER:HEXKEY, as psktool writes it), or both.
+ *
+ * A peer may change its keys (TLS 1.3). A second handshake within a session (TLS 1.2) ends it: no
+ * NBD client wants one, and who it is must not change on the way.
  *
  * Thread: credentials may be used by any number at the same time; a session belongs to one.
  */
@@ -29,7 +33,7 @@ struct briq_tls_options {
     const char *certificates; /* the directory; NULL: no X.509 */
     const char *psk;          /* the file; NULL: no pre-shared keys. One of the two is needed */
     const char *priority;     /* GnuTLS's priority string; NULL: TLS 1.2 and newer, NORMAL */
-    bool verify_peer;         /* clients must show a certificate signed by ca-cert.pem */
+    bool verify_peer; /* clients must show a certificate signed by ca-cert.pem, or have a key */
 };
 
 /* Bytes that wait to be taken in; the session moves `at`. */

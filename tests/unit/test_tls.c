@@ -444,6 +444,53 @@ static void a_farewell_is_the_end(void **state)
     assert_int_equal(gnutls_record_recv(e->client, plain, sizeof plain), 0);
 }
 
+static void a_client_may_change_its_keys(void **state)
+{
+    struct ends *e = *state;
+    server_open(e, (struct briq_tls_options){.certificates = e->dir.path});
+    client_open(e, "NORMAL:-VERS-ALL:+VERS-TLS1.3");
+    must_shake_hands(e);
+    up_and_down(e, 5000);
+    assert_int_equal(gnutls_session_key_update(e->client, GNUTLS_KU_PEER), 0);
+    up_and_down(e, 50000);
+}
+
+/* What comes of a record that is no data. */
+static ssize_t take_all(struct ends *e)
+{
+    uint8_t plain[64];
+    struct briq_tls_in in = server_in(e);
+    struct briq_tls_out out = server_out(e);
+    ssize_t n = briq_tls_decrypt(e->tls, &in, plain, sizeof plain, &out);
+    e->up.at += in.at;
+    e->down.end += out.used;
+    return n;
+}
+
+static void a_second_handshake_is_the_end(void **state)
+{
+    struct ends *e = *state;
+    server_open(e, (struct briq_tls_options){.certificates = e->dir.path});
+    client_open(e, "NORMAL:-VERS-ALL:+VERS-TLS1.2");
+    must_shake_hands(e);
+    assert_int_equal(gnutls_handshake(e->client), GNUTLS_E_AGAIN);
+    assert_int_equal(take_all(e), -EPROTO);
+}
+
+static void who_has_a_key_needs_no_certificate(void **state)
+{
+    struct ends *e = *state;
+    char path[512];
+    server_open(e, (struct briq_tls_options){.certificates = e->dir.path,
+                                             .psk = path_of(e, path, "keys.psk"),
+                                             .verify_peer = true});
+    client_open(e, "NORMAL:-KX-ALL:+ECDHE-PSK:+PSK");
+    client_has_key(e, "anna", "00112233445566778899aabbccddeeff");
+    must_shake_hands(e);
+    assert_string_equal(briq_tls_peer(e->tls), "anna");
+    up_and_down(e, 1000);
+}
+
 static void credentials_that_are_not_there_are_named(void **state)
 {
     struct ends *e = *state;
@@ -486,6 +533,9 @@ int main(int argc, char **argv)
         TEST(garbage_is_not_a_handshake),
         TEST(a_changed_byte_is_noticed),
         TEST(a_farewell_is_the_end),
+        TEST(a_client_may_change_its_keys),
+        TEST(a_second_handshake_is_the_end),
+        TEST(who_has_a_key_needs_no_certificate),
         TEST(credentials_that_are_not_there_are_named),
     };
     if (argc > 1)
