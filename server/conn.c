@@ -45,7 +45,7 @@ static void leave_export(struct briq_nbd_conn *conn)
     pthread_mutex_lock(&conn->exports->lock);
     add_counts(&conn->export->closed, &conn->counts);
     pthread_mutex_unlock(&conn->exports->lock);
-    briq_exports_put(conn->exports, conn->export);
+    conn->catalog.leave(conn->catalog.opaque, conn->export, conn->session.writer);
     conn->export = NULL;
 }
 

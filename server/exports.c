@@ -189,18 +189,29 @@ struct briq_export *briq_exports_get(struct briq_exports *exports, const char *n
     return export;
 }
 
-static void describe(struct briq_export *export, struct briq_nbd_export_info *info)
+/* Whoever is the only one that may write must not think that further connections may, too. */
+static uint16_t flags_for(const struct briq_exports *exports, bool writes)
 {
-    bool read_only = briq_store_read_only(export->store);
-    uint16_t flags = NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
-    flags |= read_only ? NBD_FLAG_READ_ONLY
-                       : NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
-                             NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+    const uint16_t readers = NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
+    const uint16_t writers = NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+                             NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+                             NBD_FLAG_SEND_FAST_ZERO;
+    if (!writes)
+        return readers | NBD_FLAG_READ_ONLY;
+    return exports->one_writer ? writers : writers | NBD_FLAG_CAN_MULTI_CONN;
+}
+
+/* Under the lock. */
+static void describe(const struct briq_exports *exports, struct briq_export *export,
+                     struct briq_nbd_export_info *info)
+{
+    bool writes = !briq_store_read_only(export->store) && !export->has_writer;
     info->name = export->name;
     info->size_bytes = briq_store_size(export->store);
     info->id = export->id;
-    info->flags = flags;
+    info->flags = flags_for(exports, writes);
     info->handle = export;
+    info->writer = false;
     briq_source_describe(export->store, info->description);
 }
 
@@ -216,13 +227,40 @@ static int catalog_find(void *opaque, const char *name, size_t len,
                       (int)(len < 64 ? len : 64), name);
         return -ENOENT;
     }
-    describe(export, ret);
+    pthread_mutex_lock(&exports->lock);
+    describe(exports, export, ret);
+    pthread_mutex_unlock(&exports->lock);
     return 0;
 }
 
 static void catalog_release(void *opaque, void *handle)
 {
     briq_exports_put(opaque, handle);
+}
+
+/* Between find() and now another client may have become the writer, or have ceased to be. */
+static void catalog_enter(void *opaque, struct briq_nbd_export_info *info)
+{
+    struct briq_exports *exports = opaque;
+    struct briq_export *export = info->handle;
+    pthread_mutex_lock(&exports->lock);
+    bool writes = !briq_store_read_only(export->store) && !export->has_writer;
+    info->flags = flags_for(exports, writes);
+    info->writer = writes && exports->one_writer;
+    export->has_writer = export->has_writer || info->writer;
+    pthread_mutex_unlock(&exports->lock);
+}
+
+static void catalog_leave(void *opaque, void *handle, bool writer)
+{
+    struct briq_exports *exports = opaque;
+    struct briq_export *export = handle;
+    pthread_mutex_lock(&exports->lock);
+    BRIQ_ASSERT(!writer || export->has_writer);
+    if (writer)
+        export->has_writer = false;
+    pthread_mutex_unlock(&exports->lock);
+    briq_exports_put(exports, export);
 }
 
 static void catalog_each(void *opaque, void (*emit)(void *, const struct briq_nbd_export_info *),
@@ -233,7 +271,7 @@ static void catalog_each(void *opaque, void (*emit)(void *, const struct briq_nb
     for (struct briq_node *node = exports->list.head.next; node != &exports->list.head;
          node = node->next) {
         struct briq_nbd_export_info info;
-        describe(export_of(node), &info);
+        describe(exports, export_of(node), &info);
         emit(emit_opaque, &info);
     }
     pthread_mutex_unlock(&exports->lock);
@@ -244,6 +282,8 @@ struct briq_nbd_catalog briq_exports_catalog(struct briq_exports *exports)
     return (struct briq_nbd_catalog){
         .find = catalog_find,
         .release = catalog_release,
+        .enter = catalog_enter,
+        .leave = catalog_leave,
         .each = catalog_each,
         .opaque = exports,
     };

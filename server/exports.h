@@ -35,6 +35,7 @@ struct briq_export {
     char *name, *source; /* owned; constant */
     struct briq_store *store;
     uint64_t id;              /* never used again by another one */
+    bool has_writer;          /* under the table's lock: of one_writer, there is one */
     unsigned refs;            /* under the table's lock: its place in the table, and connections */
     briq_counter connections; /* now */
     struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
@@ -45,7 +46,8 @@ struct briq_exports {
     struct briq_list list;
     size_t count;
     uint64_t last_id;
-    bool closing; /* no new connections */
+    bool closing;    /* no new connections */
+    bool one_writer; /* constant: the first client of an export writes, those beside it read */
     struct briq_log log;
 };
 

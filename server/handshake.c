@@ -147,6 +147,7 @@ static enum briq_nbd_next enter(struct briq_nbd_handshake *hs,
     session->size_bytes = info->size_bytes;
     session->flags = transmission_flags(hs, info);
     session->handle = info->handle;
+    session->writer = info->writer;
     session->allocation = session->allocation && session->context_of == info->id;
     return NBD_NEXT_TRANSMIT;
 }
@@ -158,6 +159,7 @@ static enum briq_nbd_next take_export_name(struct briq_nbd_handshake *hs, struct
     struct text name = {.bytes = (const char *)reader->at, .len = (uint32_t)reader->left};
     if (name.len > NBD_STRING_MAX || hs->session.extended || find(hs, &name, &info) < 0)
         return NBD_NEXT_DROP;
+    hs->catalog->enter(hs->catalog->opaque, &info);
     uint8_t *p = briq_bytes_add(&hs->out, 10);
     if (p != NULL)
         nbd_put16(nbd_put64(p, info.size_bytes), transmission_flags(hs, &info));
@@ -231,6 +233,8 @@ static enum briq_nbd_next take_info_or_go(struct briq_nbd_handshake *hs, struct 
     int r = find(hs, &name, &info);
     if (r < 0)
         return refuse_export(hs, &name, r);
+    if (hs->option == NBD_OPT_GO)
+        hs->catalog->enter(hs->catalog->opaque, &info);
     put_infos(hs, *reader, &info);
     enum briq_nbd_next next = ack(hs);
     if (hs->option == NBD_OPT_GO)
@@ -449,6 +453,6 @@ enum briq_nbd_next briq_nbd_handshake_take(struct briq_nbd_handshake *hs, const 
     if (BRIQ_LIKELY(!hs->out.failed))
         return next;
     if (next == NBD_NEXT_TRANSMIT)
-        hs->catalog->release(hs->catalog->opaque, hs->session.handle);
+        hs->catalog->leave(hs->catalog->opaque, hs->session.handle, hs->session.writer);
     return NBD_NEXT_DROP;
 }

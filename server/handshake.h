@@ -42,6 +42,7 @@ struct briq_nbd_export_info {
     uint64_t id;    /* of this export and no other of the process; never 0 */
     uint16_t flags; /* transmission flags, without those that depend on what was negotiated */
     void *handle;   /* what find() gave out; for release() */
+    bool writer;    /* what enter() gave out with it; for leave() */
 };
 
 /* Where exports come from. */
@@ -52,6 +53,10 @@ struct briq_nbd_catalog {
      */
     int (*find)(void *opaque, const char *name, size_t len, struct briq_nbd_export_info *ret);
     void (*release)(void *opaque, void *handle);
+    /* The client will have the export that find() gave out: the last word on its flags. leave() is
+     * release() for such a one. */
+    void (*enter)(void *opaque, struct briq_nbd_export_info *info);
+    void (*leave)(void *opaque, void *handle, bool writer);
     /* Calls emit for each export; handle is not held. */
     void (*each)(void *opaque, void (*emit)(void *, const struct briq_nbd_export_info *),
                  void *emit_opaque);
@@ -67,6 +72,7 @@ struct briq_nbd_session {
     uint64_t size_bytes; /* when it was opened */
     uint16_t flags;      /* as sent */
     void *handle;        /* the export, held; NULL before TRANSMIT */
+    bool writer;         /* for leave() */
 };
 
 enum briq_nbd_next {

@@ -45,6 +45,18 @@ static void release(void *opaque, void *handle)
     held--;
 }
 
+static void enter(void *opaque, struct briq_nbd_export_info *info)
+{
+    (void)opaque;
+    info->writer = true;
+}
+
+static void leave(void *opaque, void *handle, bool writer)
+{
+    assert_true(writer);
+    release(opaque, handle);
+}
+
 static void each(void *opaque, void (*emit)(void *, const struct briq_nbd_export_info *),
                  void *emit_opaque)
 {
@@ -57,7 +69,8 @@ static void each(void *opaque, void (*emit)(void *, const struct briq_nbd_export
     }
 }
 
-static const struct briq_nbd_catalog catalog = {.find = find, .release = release, .each = each};
+static const struct briq_nbd_catalog catalog = {
+    .find = find, .release = release, .enter = enter, .leave = leave, .each = each};
 
 /* ---- a client -------------------------------------------------------------------------------- */
 
