@@ -17,6 +17,7 @@ int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *h
 {
     *conn = (struct briq_nbd_conn){.host = host, .exports = exports};
     conn->catalog = briq_exports_catalog(exports);
+    conn->wire = &conn->out;
     briq_list_init(&conn->stalled);
     conn->gather_room = GATHER_FIRST_BYTES;
     conn->gather = malloc(conn->gather_room);
@@ -26,6 +27,13 @@ int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *h
     }
     briq_nbd_handshake_begin(&conn->handshake, &conn->catalog);
     return 0;
+}
+
+void briq_nbd_conn_secure(struct briq_nbd_conn *conn, struct briq_tls_creds *creds, bool required)
+{
+    conn->creds = creds;
+    conn->handshake.tls_offered = creds != NULL;
+    conn->handshake.tls_required = required;
 }
 
 static void add_counts(struct briq_nbd_counts *to, const struct briq_nbd_counts *from)
@@ -54,6 +62,7 @@ void briq_nbd_conn_fini(struct briq_nbd_conn *conn)
     BRIQ_ASSERT(conn->jobs_busy == 0);
     (void)briq_in_move(&conn->in, NULL, conn->in.bytes);
     briq_out_fini(&conn->out);
+    briq_tunnel_close(conn->tunnel);
     briq_nbd_handshake_end(&conn->handshake);
     leave_export(conn);
     free(conn->gather);
@@ -80,18 +89,31 @@ void briq_nbd_conn_drain(struct briq_nbd_conn *conn)
 bool briq_nbd_conn_wants_input(const struct briq_nbd_conn *conn)
 {
     return conn->phase != NBD_PHASE_CLOSING && !conn->eof && !conn->draining &&
-           conn->in.bytes < NBD_IN_BYTES_MAX && conn->in.count < 2;
+           conn->in.bytes < NBD_IN_BYTES_MAX && conn->in.count < 2 &&
+           (conn->tunnel == NULL || briq_tunnel_wants_input(conn->tunnel));
 }
 
 bool briq_nbd_conn_over(const struct briq_nbd_conn *conn)
 {
-    return conn->phase == NBD_PHASE_CLOSING && conn->jobs_busy == 0 && conn->out.sending == 0 &&
-           (conn->dead || conn->out.bytes == 0);
+    return conn->phase == NBD_PHASE_CLOSING && conn->jobs_busy == 0 && conn->wire->sending == 0 &&
+           (conn->dead || (conn->out.bytes == 0 && conn->wire->bytes == 0));
 }
 
 void briq_nbd_conn_received(struct briq_nbd_conn *conn, struct briq_recv_buf *buf)
 {
-    briq_in_push(&conn->in, buf);
+    if (conn->tunnel != NULL)
+        briq_tunnel_received(conn->tunnel, buf);
+    else
+        briq_in_push(&conn->in, buf);
+}
+
+struct briq_out *briq_nbd_conn_outgoing(struct briq_nbd_conn *conn)
+{
+    bool last = conn->phase == NBD_PHASE_CLOSING && conn->jobs_busy == 0;
+    if (conn->tunnel != NULL && !conn->dead &&
+        briq_tunnel_encrypt(conn->tunnel, &conn->out, last) < 0)
+        briq_nbd_conn_kill(conn);
+    return conn->wire;
 }
 
 /* ---- request slots --------------------------------------------------------------------------- */
@@ -196,6 +218,33 @@ static void enter_transmission(struct briq_nbd_conn *conn)
     conn->phase = NBD_PHASE_TRANSMISSION;
 }
 
+static void log_of_peer(const struct briq_nbd_conn *conn)
+{
+    const char *peer = briq_tls_peer(conn->tunnel->session);
+    briq_log_line(&conn->exports->log, BRIQ_LOG_INFO, "a client has TLS: %s",
+                  peer[0] != '\0' ? peer : "nobody in particular");
+}
+
+static void log_of_tls(const struct briq_nbd_conn *conn, const char *why)
+{
+    briq_log_line(&conn->exports->log, BRIQ_LOG_INFO, "a client was turned away: %s", why);
+}
+
+/* From here on everything is TLS. What came in the clear behind the option was not sent by a client
+ * that waits for our answer, as it must: whoever put it there would speak in the client's name. */
+static void enter_tunnel(struct briq_nbd_conn *conn)
+{
+    struct briq_error err = {""};
+    if (conn->in.bytes > 0)
+        (void)briq_error_set(&err, -EPROTO, "TLS: plain bytes behind the request to begin it");
+    else if (briq_tunnel_open(conn->creds, &conn->out, &err, &conn->tunnel) == 0)
+        conn->wire = &conn->tunnel->out;
+    if (conn->tunnel != NULL)
+        return;
+    log_of_tls(conn, err.text);
+    briq_nbd_conn_kill(conn);
+}
+
 static bool take_handshake(struct briq_nbd_conn *conn)
 {
     size_t need = briq_nbd_handshake_need(&conn->handshake);
@@ -205,7 +254,9 @@ static bool take_handshake(struct briq_nbd_conn *conn)
     enum briq_nbd_next next = briq_nbd_handshake_take(&conn->handshake, bytes);
     gathered_end(conn, need);
     say(conn);
-    if (next == NBD_NEXT_TRANSMIT)
+    if (next == NBD_NEXT_SECURE)
+        enter_tunnel(conn);
+    else if (next == NBD_NEXT_TRANSMIT)
         enter_transmission(conn);
     else if (next == NBD_NEXT_CLOSE)
         conn->phase = NBD_PHASE_CLOSING;
@@ -402,17 +453,55 @@ static void abandon_payload(struct briq_nbd_conn *conn)
     briq_nbd_job_free(job);
 }
 
+static bool all_is_taken(const struct briq_nbd_conn *conn)
+{
+    return conn->in.bytes == 0 && (conn->tunnel == NULL || briq_tunnel_is_dry(conn->tunnel));
+}
+
+static void drop_queues(struct briq_nbd_conn *conn)
+{
+    (void)briq_in_move(&conn->in, NULL, conn->in.bytes);
+    if (conn->tunnel != NULL)
+        briq_tunnel_drop_input(conn->tunnel);
+    if (!conn->dead)
+        return;
+    if (conn->tunnel != NULL)
+        briq_tunnel_drop_output(conn->tunnel, &conn->out);
+    briq_out_drop(conn->wire);
+}
+
 static void end_if_nothing_comes(struct briq_nbd_conn *conn)
 {
-    bool no_more = conn->draining || (conn->eof && conn->in.bytes == 0);
+    bool no_more = conn->draining || (conn->eof && all_is_taken(conn));
     if (conn->phase != NBD_PHASE_CLOSING && no_more)
         conn->phase = NBD_PHASE_CLOSING;
     if (conn->phase != NBD_PHASE_CLOSING)
         return;
     abandon_payload(conn);
-    (void)briq_in_move(&conn->in, NULL, conn->in.bytes);
-    if (conn->dead)
-        briq_out_drop(&conn->out);
+    drop_queues(conn);
+}
+
+/* Brings what was received nearer to `in`. True: there is more in it now. A client that fails the
+ * handshake gets to know why. */
+static bool decrypt(struct briq_nbd_conn *conn)
+{
+    struct briq_error err = {""};
+    if (conn->phase == NBD_PHASE_CLOSING || conn->draining || conn->in.count >= 2)
+        return false;
+    bool was_shaken = conn->tunnel->shaken;
+    int r = briq_tunnel_decrypt(conn->tunnel, &conn->in, &err);
+    if (conn->tunnel->shaken && !was_shaken)
+        log_of_peer(conn);
+    if (conn->tunnel->ended)
+        conn->eof = true;
+    if (r >= 0)
+        return r > 0;
+    log_of_tls(conn, err.text);
+    if (conn->phase == NBD_PHASE_HANDSHAKE)
+        conn->phase = NBD_PHASE_CLOSING;
+    else
+        briq_nbd_conn_kill(conn);
+    return false;
 }
 
 void briq_nbd_conn_advance(struct briq_nbd_conn *conn)
@@ -424,8 +513,10 @@ void briq_nbd_conn_advance(struct briq_nbd_conn *conn)
         say(conn);
     if (!briq_list_empty(&conn->stalled))
         resume_stalled(conn);
-    while (take_something(conn))
-        ;
+    do
+        while (take_something(conn))
+            ;
+    while (conn->tunnel != NULL && decrypt(conn));
     end_if_nothing_comes(conn);
     conn->advancing = false;
 }

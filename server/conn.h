@@ -18,6 +18,9 @@
  * not, received bytes wait, receiving stops (wants_input), and the client's socket fills up. See
  * limits.h.
  *
+ * TLS: when the client has asked for it there is a tunnel between what the driver hands in and `in`,
+ * and between `out` and what the driver sends, which is in *wire either way.
+ *
  * Thread: one, the driver's.
  */
 #ifndef BRIQ_SERVER_CONN_H
@@ -30,6 +33,7 @@
 #include "server/limits.h"
 #include "server/out.h"
 #include "server/request.h"
+#include "server/tunnel.h"
 
 struct briq_nbd_conn;
 struct briq_nbd_job;
@@ -91,6 +95,9 @@ struct briq_nbd_conn {
     bool advancing;
     struct briq_in in;
     struct briq_out out;
+    struct briq_tls_creds *creds; /* NULL: no TLS */
+    struct briq_tunnel *tunnel;   /* NULL: not with this client */
+    struct briq_out *wire;        /* what is sent: out, or the tunnel's */
 
     struct briq_nbd_handshake handshake;
     struct briq_nbd_session session;
@@ -120,6 +127,8 @@ struct briq_nbd_conn {
  */
 int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *host,
                        struct briq_exports *exports, struct briq_out_pool *pool) BRIQ_MUST;
+/* Offers TLS, or insists on it: before anything is received. creds outlive the connection. */
+void briq_nbd_conn_secure(struct briq_nbd_conn *conn, struct briq_tls_creds *creds, bool required);
 /* Lets go of everything. Nothing may be under way (jobs_busy 0, out not being sent). */
 void briq_nbd_conn_fini(struct briq_nbd_conn *conn);
 
@@ -137,6 +146,18 @@ void briq_nbd_conn_advance(struct briq_nbd_conn *conn);
 
 /* job->op, for which host->run() answered false, is done. Advances. */
 void briq_nbd_job_done(struct briq_nbd_job *job);
+
+/* What is to be sent now: gather from it, and tell conn->wire when that is done. May encrypt. */
+struct briq_out *briq_nbd_conn_outgoing(struct briq_nbd_conn *conn);
+
+/* Whether there will be something to do as soon as what is being sent is out: more to send, to make,
+ * to take in, or to close. */
+static inline bool briq_nbd_conn_is_behind(const struct briq_nbd_conn *conn)
+{
+    return conn->wire->count > conn->wire->sending || !briq_list_empty(&conn->stalled) ||
+           conn->in.bytes > 0 || conn->phase == NBD_PHASE_CLOSING ||
+           (conn->tunnel != NULL && (conn->out.committed > 0 || !briq_tunnel_is_dry(conn->tunnel)));
+}
 
 /* Whether receiving makes sense now. */
 bool briq_nbd_conn_wants_input(const struct briq_nbd_conn *conn);

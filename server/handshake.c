@@ -346,7 +346,15 @@ static enum briq_nbd_next take_starttls(struct briq_nbd_handshake *hs, struct re
 {
     if (reader->left != 0)
         return refuse_malformed(hs);
-    return refuse(hs, NBD_REP_ERR_UNSUP, "this server has no TLS");
+    if (!hs->tls_offered)
+        return refuse(hs, NBD_REP_ERR_UNSUP, "this server has no TLS");
+    if (hs->secured)
+        return refuse(hs, NBD_REP_ERR_INVALID, "TLS is in use already");
+    /* Whoever was between us and the client may have agreed on all that. */
+    hs->session = (struct briq_nbd_session){.handle = NULL};
+    hs->secured = true;
+    (void)ack(hs);
+    return NBD_NEXT_SECURE;
 }
 
 static enum briq_nbd_next take_abort(struct briq_nbd_handshake *hs, struct reader *reader)
@@ -372,10 +380,21 @@ static const struct {
     {NBD_OPT_EXTENDED_HEADERS, take_extended},
 };
 
+/* Old clients, who name their export at once, can be told nothing. */
+static enum briq_nbd_next refuse_plain(struct briq_nbd_handshake *hs)
+{
+    if (hs->option == NBD_OPT_EXPORT_NAME)
+        return NBD_NEXT_DROP;
+    return refuse(hs, NBD_REP_ERR_TLS_REQD, "this server talks to clients over TLS alone");
+}
+
 static enum briq_nbd_next take_payload(struct briq_nbd_handshake *hs, const uint8_t *bytes)
 {
     struct reader reader = {.at = bytes, .left = hs->len};
     hs->want = NBD_WANT_OPTION;
+    if (hs->tls_required && !hs->secured && hs->option != NBD_OPT_STARTTLS &&
+        hs->option != NBD_OPT_ABORT)
+        return refuse_plain(hs);
     for (size_t i = 0; i < BRIQ_COUNT_OF(known); i++)
         if (known[i].option == hs->option)
             return known[i].take(hs, &reader);

@@ -8,6 +8,8 @@
  *
  *     briq_nbd_handshake_begin()               the greeting is put out
  *     while (HAGGLE) gather need() bytes, briq_nbd_handshake_take()
+ *     SECURE                                   send what was put out, then everything is TLS; nothing
+ *                                              may have been received beyond what was taken
  *     TRANSMIT                                 hs->session is what was agreed on
  *     CLOSE                                    send what was put out, then close
  *     DROP                                     close at once
@@ -77,6 +79,7 @@ struct briq_nbd_session {
 
 enum briq_nbd_next {
     NBD_NEXT_HAGGLE,
+    NBD_NEXT_SECURE, /* and then go on as for HAGGLE */
     NBD_NEXT_TRANSMIT,
     NBD_NEXT_CLOSE,
     NBD_NEXT_DROP,
@@ -86,7 +89,10 @@ struct briq_nbd_handshake {
     const struct briq_nbd_catalog *catalog;
     struct briq_nbd_session session;
     struct briq_bytes out; /* to be sent; the driver empties it */
+    /* The driver's, set after begin: whether TLS can be had, and whether nothing goes without. */
+    bool tls_offered, tls_required;
     /* private */
+    bool secured; /* TLS is in use */
     enum { NBD_WANT_FLAGS, NBD_WANT_OPTION, NBD_WANT_PAYLOAD } want;
     bool fixed, no_zeroes;
     uint32_t option, len; /* the one whose payload is wanted */

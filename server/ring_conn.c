@@ -131,7 +131,7 @@ static void sent(struct briq_ring *ring, struct briq_ring_send *send, int res)
 {
     (void)ring;
     struct briq_ring_conn *conn = BRIQ_CONTAINER_OF(send, struct briq_ring_conn, send);
-    briq_out_sent(&conn->nbd.out);
+    briq_out_sent(conn->nbd.wire);
     if (res < 0)
         briq_nbd_conn_kill(&conn->nbd);
     briq_nbd_conn_advance(&conn->nbd);
@@ -140,14 +140,12 @@ static void sent(struct briq_ring *ring, struct briq_ring_send *send, int res)
 
 static void send_replies(struct briq_ring_conn *conn)
 {
-    struct briq_out *out = &conn->nbd.out;
+    struct briq_out *out = briq_nbd_conn_outgoing(&conn->nbd);
     if (conn->nbd.dead || out->sending > 0 || out->committed == 0)
         return;
     conn->msg =
         (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
-    /* More to send, to make, to take in, or to close, as soon as this is out? */
-    conn->send.urgent = out->count > out->sending || !briq_list_empty(&conn->nbd.stalled) ||
-                        conn->nbd.in.bytes > 0 || conn->nbd.phase == NBD_PHASE_CLOSING;
+    conn->send.urgent = briq_nbd_conn_is_behind(&conn->nbd);
     briq_ring_send(conn->worker->ring, &conn->send, conn->fd);
 }
 

@@ -157,9 +157,9 @@ static int send_all(int fd, struct iovec *iov, unsigned count)
 
 static void send_replies(struct thread_conn *conn)
 {
-    struct briq_out *out = &conn->nbd.out;
+    struct briq_out *out;
     struct iovec iov[BRIQ_OUT_IOVS];
-    while (!conn->nbd.dead && out->committed > 0) {
+    while ((out = briq_nbd_conn_outgoing(&conn->nbd))->committed > 0 && !conn->nbd.dead) {
         unsigned count = briq_out_gather(out, iov);
         int r = send_all(conn->fd, iov, count);
         briq_out_sent(out);

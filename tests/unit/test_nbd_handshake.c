@@ -453,6 +453,66 @@ static void extended_headers_come_before_everything(void **state)
     end(&client);
 }
 
+static void tls_forgets_what_was_agreed_on(void **state)
+{
+    (void)state;
+    struct client client;
+    connect_with(&client, BOTH);
+    client.hs.tls_offered = true;
+    option(&client, NBD_OPT_STRUCTURED_REPLY, "", 0);
+    option(&client, NBD_OPT_SET_META_CONTEXT, context_disk, CONTEXT_DISK_BYTES);
+    assert_true(client.hs.session.structured && client.hs.session.allocation);
+    option(&client, NBD_OPT_STARTTLS, "", 0);
+    assert_int_equal(client.next, NBD_NEXT_SECURE);
+    assert_int_equal(only_reply(&client, NBD_OPT_STARTTLS), NBD_REP_ACK);
+    client.next = NBD_NEXT_HAGGLE;
+    assert_false(client.hs.session.structured || client.hs.session.allocation);
+    option(&client, NBD_OPT_SET_META_CONTEXT, context_disk, CONTEXT_DISK_BYTES);
+    assert_int_equal(only_reply(&client, NBD_OPT_SET_META_CONTEXT), NBD_REP_ERR_INVALID);
+    option(&client, NBD_OPT_STARTTLS, "", 0);
+    assert_int_equal(client.next, NBD_NEXT_HAGGLE);
+    assert_int_equal(only_reply(&client, NBD_OPT_STARTTLS), NBD_REP_ERR_INVALID);
+    option(&client, NBD_OPT_GO, go_disk, sizeof go_disk);
+    assert_int_equal(client.next, NBD_NEXT_TRANSMIT);
+    end(&client);
+}
+
+static void nothing_goes_without_tls_where_it_is_required(void **state)
+{
+    (void)state;
+    struct client client;
+    connect_with(&client, BOTH);
+    client.hs.tls_offered = client.hs.tls_required = true;
+    for (uint32_t number = 3; number < 20; number++) {
+        if (number == NBD_OPT_STARTTLS)
+            continue;
+        option(&client, number, go_disk, sizeof go_disk);
+        assert_int_equal(client.next, NBD_NEXT_HAGGLE);
+        assert_int_equal(only_reply(&client, number), NBD_REP_ERR_TLS_REQD);
+    }
+    option(&client, NBD_OPT_STARTTLS, "", 0);
+    assert_int_equal(client.next, NBD_NEXT_SECURE);
+    client.next = NBD_NEXT_HAGGLE;
+    option(&client, NBD_OPT_LIST, "", 0);
+    const uint8_t *data;
+    uint32_t len;
+    assert_int_equal(reply(&client, NBD_OPT_LIST, &data, &len), NBD_REP_SERVER);
+    end(&client);
+
+    connect_with(&client, BOTH);
+    client.hs.tls_offered = client.hs.tls_required = true;
+    option(&client, NBD_OPT_EXPORT_NAME, "disk", 4);
+    assert_int_equal(client.next, NBD_NEXT_DROP);
+    end(&client);
+
+    connect_with(&client, BOTH);
+    client.hs.tls_offered = client.hs.tls_required = true;
+    option(&client, NBD_OPT_ABORT, "", 0);
+    assert_int_equal(client.next, NBD_NEXT_CLOSE);
+    assert_int_equal(only_reply(&client, NBD_OPT_ABORT), NBD_REP_ACK);
+    end(&client);
+}
+
 static void abort_is_acknowledged(void **state)
 {
     (void)state;
@@ -508,6 +568,8 @@ int main(void)
         cmocka_unit_test(contexts_need_structured_replies_and_their_own_export),
         cmocka_unit_test(a_later_choice_of_contexts_replaces_the_first_even_if_it_fails),
         cmocka_unit_test(extended_headers_come_before_everything),
+        cmocka_unit_test(tls_forgets_what_was_agreed_on),
+        cmocka_unit_test(nothing_goes_without_tls_where_it_is_required),
         cmocka_unit_test(abort_is_acknowledged),
         cmocka_unit_test_prestate(no_order_of_options_confuses_it, &prng),
     };
