@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cancel.h"
+#include "cli/serve_security.h"
 #include "cli/service.h"
 #include "cli/verb.h"
 #include "cli/warnings.h"
@@ -27,6 +28,7 @@ struct serve_args {
     uint64_t cache_bytes, accel, streams;
     const char *run, *pid_file;
     bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
+    struct serve_security security;
 };
 
 struct serve_job {
@@ -64,8 +66,8 @@ static struct briq_log log_of(const struct serve_args *a)
     return a->verbose ? briq_warnings_everything() : briq_warnings_log();
 }
 
-static int server_options(const struct serve_args *a, struct briq_server_options *ret,
-                          struct briq_error *err)
+static int server_options(const struct serve_args *a, struct briq_socket_file *file,
+                          struct briq_server_options *ret, struct briq_error *err)
 {
     *ret = (struct briq_server_options){
         .threads = (unsigned)a->threads,
@@ -77,7 +79,8 @@ static int server_options(const struct serve_args *a, struct briq_server_options
         .recv_bytes = (uint32_t)a->recv_bytes,
         .log = log_of(a),
     };
-    return engine_of(a->engine, &ret->engine, err);
+    int r = engine_of(a->engine, &ret->engine, err);
+    return r < 0 ? r : briq_serve_security_options(&a->security, file, ret, err);
 }
 
 static int open_options(const struct serve_args *a, struct briq_open_options *ret,
@@ -242,13 +245,16 @@ static int check_ways(struct serve_job *job, struct briq_error *err)
 static int serve(struct serve_job *job, struct briq_error *err)
 {
     struct briq_server_options options;
-    int r = server_options(job->args, &options, err);
+    struct briq_socket_file file;
+    int r = server_options(job->args, &file, &options, err);
     if (r == 0)
         r = check_ways(job, err);
     if (r == 0)
         r = briq_cancel_open(&job->cancel, err);
     if (r == 0)
         r = briq_server_open(&options, err, &job->server);
+    if (r == 0)
+        r = briq_serve_security_allow(&job->args->security, job->server, err);
     if (r == 0)
         r = export_all(job, err);
     if (r == 0)
@@ -316,6 +322,9 @@ const struct briq_verb briq_verb_serve = {
             "it is ready (NOTIFY_SOCKET).",
             "The program stays in the foreground until SIGTERM, SIGINT or SIGHUP. Then it accepts "
             "nothing more, answers what is under way, flushes and closes the volumes.",
+            "Whoever can open the socket can do everything with the volumes. A Unix socket is "
+            "open to the user who starts the program unless --socket-mode and --socket-owner say "
+            "otherwise; TCP is open to everybody, unless --allow or TLS keeps others out.",
             "All connections are served by a few threads with io_uring. Where the system does not "
             "have it or forbids it, each connection gets a thread of its own; a line says so.",
             NULL,
@@ -429,6 +438,62 @@ const struct briq_verb briq_verb_serve = {
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct serve_args, no_windows_file),
              .help = "Keep the append windows in private memory, and write before acknowledging."},
+            {.name = "tls",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.tls),
+             .value = "HOW",
+             .help = "off, on (for clients that ask for it) or require (nothing without). Default: "
+                     "require when certificates or keys are given, else off."},
+            {.name = "tls-certificates",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.tls_certificates),
+             .value = "DIR",
+             .help = "Directory of the server's X.509 certificate: ca-cert.pem, server-cert.pem, "
+                     "server-key.pem and, if there is one, ca-crl.pem."},
+            {.name = "tls-psk",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.tls_psk),
+             .value = "FILE",
+             .help = "Pre-shared keys of clients: lines USER:HEXKEY, as psktool writes them."},
+            {.name = "tls-verify-peer",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, security.tls_verify_peer),
+             .help =
+                 "Turn clients away whose certificate is not signed by ca-cert.pem, or who have "
+                 "none; those with a pre-shared key need none."},
+            {.name = "tls-priority",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.tls_priority),
+             .value = "STRING",
+             .help = "Versions and algorithms, as GnuTLS writes them. Default: TLS 1.2 and newer, "
+                     "what GnuTLS takes for normal."},
+            {.name = "allow",
+             .kind = BRIQ_OPTION_LIST,
+             .offset = offsetof(struct serve_args, security.allow),
+             .value = "WHO",
+             .help = "Let WHO connect and nobody else: uid:USER or gid:GROUP (a process at the "
+                     "other end of a Unix socket, by name or number), unix (any of those), or "
+                     "ADDRESS[/PREFIX] (IPv4 or IPv6). Can be given more than once: each opens to "
+                     "more."},
+            {.name = "socket-mode",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.socket_mode),
+             .value = "MODE",
+             .help = "Mode of the files of Unix sockets, in octal. Connecting takes the right to "
+                     "write. Default: 0600."},
+            {.name = "socket-owner",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, security.socket_owner),
+             .value = "USER[:GROUP]",
+             .help =
+                 "Owner of those files; :GROUP changes the group alone. Default: who starts the "
+                 "program."},
+            {.name = "one-writer",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, security.one_writer),
+             .help = "Let the first client of each export write, with one connection. Those that "
+                     "come while it is there get the export read-only; when it has gone, the next "
+                     "that comes may write."},
             {.name = "run",
              .kind = BRIQ_OPTION_TEXT,
              .offset = offsetof(struct serve_args, run),
@@ -466,6 +531,10 @@ const struct briq_verb briq_verb_serve = {
             {"briq serve disk.briq --nbd unix:/run/disk.sock", "One disk for one machine."},
             {"briq serve a.briq spare=b.briq --nbd unix:/run/briq.sock --nbd tcp:[::1]:10809",
              "Two exports, a and spare, each at both addresses."},
+            {"briq serve a.briq --nbd tcp::10809 --tls-certificates pki --tls-verify-peer",
+             "Over the network, for clients with a certificate of the same authority."},
+            {"briq serve a.briq --nbd unix:a.sock --socket-mode 0660 --socket-owner :kvm",
+             "For the members of a group."},
             {"briq serve mem:8G --nbd unix:/tmp/ram.sock", "A compressed disk in memory."},
             {0},
         },

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "server/access.h"
 #include "server/exports.h"
 #include "server/listener.h"
 #include "server/server.h"
@@ -29,16 +30,21 @@ struct briq_server {
     struct briq_exports exports;
     struct briq_listener listeners[BRIQ_LISTENERS_MAX];
     unsigned listener_count;
+    struct briq_socket_file unix_file;
     const struct briq_engine_ops *ops;
     void *engine; /* the engine's; NULL before start */
     bool started;
     int idle_fd; /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;
     _Atomic uint64_t refused; /* connections: there were too many */
+    struct briq_access access;
+    _Atomic uint64_t denied;    /* connections: of clients that are not allowed */
+    struct briq_tls_creds *tls; /* NULL: there is none */
 };
 
-/* A connection came: true if there may be one more, which is counted then. Thread: any. */
-bool briq_server_admit(struct briq_server *server);
+/* A connection came: true if this client may and there may be one more, which is counted then.
+ * Thread: any. */
+bool briq_server_admit(struct briq_server *server, int fd);
 /* One that was counted has ended. Thread: any. */
 void briq_server_leave(struct briq_server *server);
 

@@ -44,15 +44,16 @@ static size_t escape(const char *text, const char *also, char *to, size_t room)
     return len;
 }
 
-int briq_listener_uri(const struct briq_listener *listener, const char *name, char *text,
+int briq_listener_uri(const struct briq_listener *listener, const char *name, bool tls, char *text,
                       size_t room)
 {
+    const char *scheme = tls ? "nbds" : "nbd";
     char escaped[3 * BRIQ_EXPORT_NAME_MAX + 1], path[3 * sizeof(struct sockaddr_un) + 1];
     escape(name, "-._~", escaped, sizeof escaped);
     if (listener->path == NULL)
-        return snprintf(text, room, "nbd://%s/%s", listener->uri, escaped);
+        return snprintf(text, room, "%s://%s/%s", scheme, listener->uri, escaped);
     escape(listener->path, "-._~/", path, sizeof path);
-    return snprintf(text, room, "nbd+unix:///%s?socket=%s", escaped, path);
+    return snprintf(text, room, "%s+unix:///%s?socket=%s", scheme, escaped, path);
 }
 
 /* ---- Unix sockets ---------------------------------------------------------------------------- */
@@ -155,7 +156,8 @@ static int remember_file(struct briq_listener *listener, const char *path)
     return 0;
 }
 
-static int open_unix(const char *path, struct briq_listener *ret, struct briq_error *err)
+static int open_unix(const char *path, const struct briq_socket_file *file,
+                     struct briq_listener *ret, struct briq_error *err)
 {
     struct sockaddr_un address;
     int r = unix_address(path, &address, err);
@@ -164,13 +166,18 @@ static int open_unix(const char *path, struct briq_listener *ret, struct briq_er
     if (r < 0)
         return r;
     *ret = (struct briq_listener){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    r = ret->fd < 0 ? -errno : listen_on(ret->fd, (struct sockaddr *)&address, sizeof address);
-    if (r == 0)
-        r = remember_file(ret, path);
+    r = ret->fd < 0 ? briq_error_set(err, -errno, "%s: no socket: %s", path, strerror(errno))
+                    : briq_socket_file_bind(file, ret->fd, &address, err);
+    if (r == 0 && (r = remember_file(ret, path)) < 0) {
+        unlink(path);
+        r = briq_error_set(err, r, "%s: %s", path, strerror(-r));
+    }
+    if (r == 0 && listen(ret->fd, BACKLOG) < 0)
+        r = briq_error_set(err, -errno, "%s: cannot listen there: %s", path, strerror(errno));
     if (r == 0)
         return 1;
     briq_listener_close(ret);
-    return briq_error_set(err, r, "%s: cannot listen there: %s", path, strerror(-r));
+    return r;
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
@@ -274,13 +281,13 @@ static int open_tcp(const char *text, struct briq_listener *list, unsigned max,
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-int briq_listener_open(const char *address, struct briq_listener *list, unsigned max,
-                       struct briq_error *err)
+int briq_listener_open(const char *address, const struct briq_socket_file *file,
+                       struct briq_listener *list, unsigned max, struct briq_error *err)
 {
     if (max == 0)
         return briq_error_set(err, -E2BIG, "%s: more than %u sockets", address, BRIQ_LISTENERS_MAX);
     if (strncmp(address, "unix:", 5) == 0)
-        return open_unix(address + 5, list, err);
+        return open_unix(address + 5, file, list, err);
     if (strncmp(address, "tcp:", 4) == 0)
         return open_tcp(address + 4, list, max, err);
     return briq_error_set(err, -EINVAL, "%s: no address; write unix:PATH or tcp:HOST:PORT",

@@ -10,6 +10,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/error.h"
+#include "server/socket_file.h"
 
 #define BRIQ_LISTENERS_MAX 16u
 
@@ -25,10 +26,10 @@ struct briq_listener {
 
 /*
  * Binds and listens at "unix:PATH" or "tcp:HOST:PORT", in up to `max` sockets (a name may mean
- * several addresses) put into list. Returns how many, or -errno explained in err.
+ * several addresses) put into list; file is what a Unix socket's file is to be like. Returns how many, or -errno explained in err.
  */
-int briq_listener_open(const char *address, struct briq_listener *list, unsigned max,
-                       struct briq_error *err) BRIQ_MUST;
+int briq_listener_open(const char *address, const struct briq_socket_file *file,
+                       struct briq_listener *list, unsigned max, struct briq_error *err) BRIQ_MUST;
 
 /* A socket that somebody else has made. 0, or -errno explained in err. */
 int briq_listener_adopt(int fd, struct briq_listener *ret, struct briq_error *err) BRIQ_MUST;
@@ -36,8 +37,9 @@ int briq_listener_adopt(int fd, struct briq_listener *ret, struct briq_error *er
 /* No more connections: closes the socket and removes its file. */
 void briq_listener_close(struct briq_listener *listener);
 
-/* Writes the URI of the export `name` there, escaped. Returns its length, as snprintf. */
-int briq_listener_uri(const struct briq_listener *listener, const char *name, char *text,
+/* Writes the URI of the export `name` there, escaped; tls: one that clients take TLS from. Returns
+ * its length, as snprintf. */
+int briq_listener_uri(const struct briq_listener *listener, const char *name, bool tls, char *text,
                       size_t room);
 
 /* Sets what an accepted socket should have: buffers (0: as they are), and for TCP no delay and

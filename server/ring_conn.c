@@ -221,6 +221,7 @@ static void begin(struct briq_ring *ring, struct briq_ring_task *task)
         give_up(conn);
         return;
     }
+    briq_nbd_conn_secure(&conn->nbd, server->tls, server->options.tls_mode == BRIQ_TLS_REQUIRE);
     briq_list_push_back(&worker->conns, &conn->node);
     briq_ring_timer_set(ring, &conn->deadline, briq_clock_ns() + server->options.handshake_ns);
     briq_nbd_conn_advance(&conn->nbd);

@@ -93,7 +93,7 @@ static void accepted(struct briq_ring *ring, struct briq_ring_op *op, int res, u
 {
     struct briq_acceptor *acceptor = BRIQ_CONTAINER_OF(op, struct briq_acceptor, op);
     struct briq_worker *worker = acceptor->worker;
-    if (res >= 0 && (worker->ending || !briq_server_admit(worker->server)))
+    if (res >= 0 && (worker->ending || !briq_server_admit(worker->server, res)))
         close(res);
     else if (res >= 0)
         (void)give(worker->server, res); /* the client sees that it was closed */

@@ -33,6 +33,9 @@ static void complete(struct briq_server_options *options)
         options->handshake_ns = HANDSHAKE_DEFAULT;
     if (options->drain_ns == 0)
         options->drain_ns = DRAIN_DEFAULT;
+    /* The files were named for briq_server_open() alone. */
+    options->tls = (struct briq_tls_options){.certificates = NULL};
+    options->unix_file = NULL;
 }
 
 static int choose_engine(struct briq_server *server, struct briq_error *err)
@@ -57,6 +60,7 @@ static void free_server(struct briq_server *server)
 {
     if (server->idle_fd >= 0)
         close(server->idle_fd);
+    briq_tls_creds_close(server->tls);
     free(server);
 }
 
@@ -72,7 +76,10 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         return briq_error_set(err, -ENOMEM, "out of memory");
     server->options = *options;
     complete(&server->options);
+    server->unix_file = options->unix_file != NULL ? *options->unix_file : BRIQ_SOCKET_FILE_DEFAULT;
     int r = choose_engine(server, err);
+    if (r == 0 && options->tls_mode != BRIQ_TLS_OFF)
+        r = briq_tls_creds_open(&options->tls, err, &server->tls);
     server->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (r == 0 && server->idle_fd < 0)
         r = briq_error_set(err, -errno, "eventfd: %s", strerror(errno));
@@ -81,6 +88,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         return r;
     }
     briq_exports_init(&server->exports, &server->options.log);
+    server->exports.one_writer = server->options.one_writer;
     *ret = server;
     return 0;
 }
@@ -91,10 +99,16 @@ int briq_server_export(struct briq_server *server, const char *name, const char 
     return briq_exports_add(&server->exports, name, source, options, err);
 }
 
+int briq_server_allow(struct briq_server *server, const char *rule, struct briq_error *err)
+{
+    return briq_access_add(&server->access, rule, err);
+}
+
 int briq_server_listen(struct briq_server *server, const char *address, struct briq_error *err)
 {
-    int r = briq_listener_open(address, &server->listeners[server->listener_count],
-                               BRIQ_LISTENERS_MAX - server->listener_count, err);
+    int r =
+        briq_listener_open(address, &server->unix_file, &server->listeners[server->listener_count],
+                           BRIQ_LISTENERS_MAX - server->listener_count, err);
     if (r < 0)
         return r;
     server->listener_count += (unsigned)r;
@@ -117,15 +131,36 @@ int briq_server_start(struct briq_server *server, struct briq_error *err)
     return r;
 }
 
-bool briq_server_admit(struct briq_server *server)
+/* Counts one more. Whether to tell: once, and then for each power of two: a flood must not become a
+ * flood of lines. */
+static bool is_worth_a_line(_Atomic uint64_t *counter, uint64_t *ret)
 {
+    *ret = atomic_fetch_add(counter, 1) + 1;
+    return (*ret & (*ret - 1)) == 0;
+}
+
+static bool is_allowed(struct briq_server *server, int fd)
+{
+    uint64_t denied;
+    if (briq_access_allows(&server->access, fd))
+        return true;
+    if (is_worth_a_line(&server->denied, &denied))
+        briq_log_line(&server->options.log, BRIQ_LOG_WARNING,
+                      "a client that is not allowed was turned away (%llu so far)",
+                      (unsigned long long)denied);
+    return false;
+}
+
+bool briq_server_admit(struct briq_server *server, int fd)
+{
+    uint64_t refused;
+    if (!is_allowed(server, fd))
+        return false;
     unsigned now = atomic_fetch_add(&server->connections, 1);
     if (now < server->options.max_connections)
         return true;
     atomic_fetch_sub(&server->connections, 1);
-    /* Once, and then for each power of two: a flood must not become a flood of lines. */
-    uint64_t refused = atomic_fetch_add(&server->refused, 1) + 1;
-    if ((refused & (refused - 1)) == 0)
+    if (is_worth_a_line(&server->refused, &refused))
         briq_log_line(&server->options.log, BRIQ_LOG_WARNING,
                       "a connection was refused, there are %u already (%llu refused so far)",
                       server->options.max_connections, (unsigned long long)refused);
@@ -145,9 +180,10 @@ int briq_server_idle_fd(const struct briq_server *server)
 
 int briq_server_connect(struct briq_server *server, int fd)
 {
-    if (!briq_server_admit(server)) {
+    if (!briq_server_admit(server, fd)) {
+        int r = briq_access_allows(&server->access, fd) ? -EBUSY : -EACCES;
         close(fd);
-        return -EBUSY;
+        return r;
     }
     return server->ops->connect(server, fd);
 }
@@ -161,7 +197,8 @@ int briq_server_uri(const struct briq_server *server, const char *name, char *te
 {
     if (server->listener_count == 0)
         return -ENOENT;
-    return briq_listener_uri(&server->listeners[0], name != NULL ? name : "", text, room);
+    return briq_listener_uri(&server->listeners[0], name != NULL ? name : "",
+                             server->options.tls_mode == BRIQ_TLS_REQUIRE, text, room);
 }
 
 const char *briq_server_describe(const struct briq_server *server, char *text, size_t room)

@@ -26,6 +26,8 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
+#include "server/socket_file.h"
+#include "server/tls.h"
 
 struct briq_server;
 
@@ -33,6 +35,12 @@ enum briq_engine {
     BRIQ_ENGINE_AUTO, /* rings, or threads where they cannot be had (which is logged) */
     BRIQ_ENGINE_RING,
     BRIQ_ENGINE_THREADS,
+};
+
+enum briq_tls_mode {
+    BRIQ_TLS_OFF,
+    BRIQ_TLS_ON,      /* for clients that ask for it */
+    BRIQ_TLS_REQUIRE, /* nothing is told to others, not even names */
 };
 
 #define BRIQ_SERVER_THREADS_MAX     64u
@@ -47,10 +55,14 @@ struct briq_server_options {
     uint64_t drain_ns;               /* for connections to end when stopped; 0: 5 s */
     uint64_t spin_ns;                /* a ring looks so long for more before it sleeps; 0: not */
     uint32_t send_bytes, recv_bytes; /* sockets' buffers; 0: the kernel's default */
+    enum briq_tls_mode tls_mode;
+    struct briq_tls_options tls;              /* unless it is off; read by briq_server_open() */
+    const struct briq_socket_file *unix_file; /* of all Unix sockets; NULL: the default */
+    bool one_writer; /* of several clients of an export the first may write, the others read */
     struct briq_log log;
 };
 
-/* 0 and *ret for briq_server_close(), or -errno explained in err. */
+/* 0 and *ret for briq_server_close(), or -errno explained in err. Reads the files of TLS. Blocks. */
 int briq_server_open(const struct briq_server_options *options, struct briq_error *err,
                      struct briq_server **ret) BRIQ_MUST;
 
@@ -60,6 +72,11 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
  */
 int briq_server_export(struct briq_server *server, const char *name, const char *source,
                        const struct briq_open_options *options, struct briq_error *err) BRIQ_MUST;
+
+/* Adds a rule of who may connect (access.h); before start. Without rules everybody may. 0, or
+ * -errno explained in err. */
+int briq_server_allow(struct briq_server *server, const char *rule,
+                      struct briq_error *err) BRIQ_MUST;
 
 /*
  * Listens on "unix:PATH" or "tcp:HOST:PORT" (an IPv6 address in brackets; HOST empty: all). A
@@ -75,7 +92,8 @@ int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err
 /* Starts the threads. 0, or -errno explained in err. */
 int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_MUST;
 
-/* Serves a connected socket, which is the server's from now on. After start. 0 or -errno. */
+/* Serves a connected socket, which is the server's from now on. After start. 0 or -errno: -EACCES
+ * (this client may not connect), -EBUSY (too many connections). */
 int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
 
 /* A descriptor that becomes readable when the last connection has ended; the server's. */

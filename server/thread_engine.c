@@ -176,13 +176,20 @@ static void set_timeout(int fd, int option, uint64_t ns)
     (void)setsockopt(fd, SOL_SOCKET, option, &tv, sizeof tv);
 }
 
-/* The handshake's limit holds for the whole of it: what is left is set before each receive. */
+static void set_timeouts(int fd, uint64_t ns)
+{
+    set_timeout(fd, SO_RCVTIMEO, ns);
+    set_timeout(fd, SO_SNDTIMEO, ns);
+}
+
+/* The handshake's limit holds for the whole of it: what is left is set before each receive, for
+ * that and for sending what comes of it. */
 static void limit_handshake(struct thread_conn *conn, uint64_t end_ns, bool *limited)
 {
     if (!*limited)
         return;
     if (conn->nbd.phase != NBD_PHASE_HANDSHAKE) {
-        set_timeout(conn->fd, SO_RCVTIMEO, 0);
+        set_timeouts(conn->fd, 0);
         *limited = false;
         return;
     }
@@ -190,7 +197,7 @@ static void limit_handshake(struct thread_conn *conn, uint64_t end_ns, bool *lim
     if (now >= end_ns)
         briq_nbd_conn_kill(&conn->nbd);
     else
-        set_timeout(conn->fd, SO_RCVTIMEO, end_ns - now + 1000);
+        set_timeouts(conn->fd, end_ns - now + 1000);
 }
 
 static void serve(struct thread_conn *conn)
@@ -233,6 +240,8 @@ static struct thread_conn *new_conn(struct thread_engine *engine, int fd)
         free_conn(conn);
         return NULL;
     }
+    briq_nbd_conn_secure(&conn->nbd, engine->server->tls,
+                         engine->server->options.tls_mode == BRIQ_TLS_REQUIRE);
     for (unsigned i = 0; i < RECV_BUFS; i++) {
         conn->bufs[i] = (struct briq_recv_buf){
             .data = conn->memory + (size_t)i * NBD_RECV_BYTES, .release = release, .owner = conn};
@@ -300,7 +309,7 @@ static void accept_one(struct thread_engine *engine, int listener)
     }
     if (fd < 0)
         return;
-    if (briq_server_admit(engine->server))
+    if (briq_server_admit(engine->server, fd))
         (void)give(engine->server, fd); /* the client sees that it was closed */
     else
         close(fd);
