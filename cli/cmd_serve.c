@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cancel.h"
+#include "cli/serve_control.h"
 #include "cli/service.h"
 #include "cli/verb.h"
 #include "cli/warnings.h"
@@ -26,6 +27,8 @@ struct serve_args {
     const char *engine, *io, *windows_dir;
     uint64_t cache_bytes, accel, streams;
     const char *run, *pid_file;
+    const char *control;
+    bool no_control;
     bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
 };
 
@@ -33,6 +36,7 @@ struct serve_job {
     const struct serve_args *args;
     struct briq_cancel cancel;
     struct briq_server *server;
+    struct briq_serve_control *control;
     struct briq_daemon daemon;
     char *own_dir; /* of the socket that was made for --run */
     int sockets;   /* handed over by a service manager */
@@ -193,13 +197,14 @@ static int serve_stdio(struct serve_job *job, struct briq_error *err)
     return r < 0 ? briq_error_set(err, r, "--stdio: %s", strerror(-r)) : 0;
 }
 
-/* A signal, the end of the command, or of the one connection. */
+/* A signal, the end of the command, or of the one connection, or the wish of a control client. */
 static int wait_for_the_end(struct serve_job *job, struct briq_error *err)
 {
     struct pollfd p[] = {
         {.fd = job->cancel.fd, .events = POLLIN},
         {.fd = job->command_fd, .events = POLLIN},
         {.fd = job->args->stdio ? briq_server_idle_fd(job->server) : -1, .events = POLLIN},
+        {.fd = briq_serve_control_fd(job->control), .events = POLLIN},
     };
     while (poll(p, BRIQ_COUNT_OF(p), -1) < 0)
         if (errno != EINTR)
@@ -209,12 +214,34 @@ static int wait_for_the_end(struct serve_job *job, struct briq_error *err)
     return 0;
 }
 
+/* One that nobody has asked for may be missing, where there is no place for it. */
+static int open_control(struct serve_job *job, struct briq_error *err)
+{
+    const struct serve_args *a = job->args;
+    struct briq_error why = {""};
+    struct briq_serve_setup setup = {.server = job->server, .log = log_of(a), .socket = a->control};
+    if (a->no_control)
+        return 0;
+    int r = open_options(a, &setup.open, err);
+    if (r == 0)
+        r = briq_serve_control_open(&setup, &why, &job->control);
+    if (r == 0)
+        r = briq_serve_control_start(job->control, &why);
+    if (r == 0 || a->control != NULL)
+        return r == 0 ? 0 : briq_error_set(err, r, "%s", why.text);
+    briq_log_line(&setup.log, BRIQ_LOG_WARNING, "no control socket: %s", why.text);
+    return 0;
+}
+
 static void say_ready(struct serve_job *job)
 {
     char text[160];
     const struct briq_log log = log_of(job->args);
     briq_log_line(&log, BRIQ_LOG_INFO, "serving with %s",
                   briq_server_describe(job->server, text, sizeof text));
+    if (job->control != NULL)
+        briq_log_line(&log, BRIQ_LOG_INFO, "control socket: %s",
+                      briq_serve_control_path(job->control));
     if (job->args->print_uri)
         print_uri(job);
     briq_service_tell("READY=1");
@@ -234,6 +261,8 @@ static int check_ways(struct serve_job *job, struct briq_error *err)
     if (a->stdio && (a->daemon || a->print_uri || a->run != NULL))
         return briq_error_set(err, -EINVAL,
                               "--stdio goes with none of --daemon, --print-uri and --run");
+    if (a->control != NULL && a->no_control)
+        return briq_error_set(err, -EINVAL, "--control and --no-control contradict each other");
     if (a->daemon && a->run != NULL)
         return briq_error_set(err, -EINVAL, "--daemon and --run contradict each other");
     return a->daemon ? briq_daemon_begin(&job->daemon, err) : 0;
@@ -255,6 +284,8 @@ static int serve(struct serve_job *job, struct briq_error *err)
         r = listen_on_all(job, err);
     if (r == 0)
         r = briq_server_start(job->server, err);
+    if (r == 0)
+        r = open_control(job, err);
     if (r == 0 && job->args->pid_file != NULL)
         r = briq_pid_file_write(job->args->pid_file, err);
     if (r < 0)
@@ -286,7 +317,9 @@ static enum briq_exit run(const void *args)
     int r = serve(&job, &err);
     if (r == 0)
         briq_service_tell("STOPPING=1");
+    briq_serve_control_quiesce(job.control);
     int closed = briq_server_close(job.server);
+    briq_serve_control_close(job.control, closed);
     clean_up(&job);
     if (r < 0)
         return briq_verb_fail("serve", &err, r);
@@ -429,6 +462,17 @@ const struct briq_verb briq_verb_serve = {
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct serve_args, no_windows_file),
              .help = "Keep the append windows in private memory, and write before acknowledging."},
+            {.name = "control",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, control),
+             .value = "NAME",
+             .help = "The control socket, for `briq list`, `attach` and the like: a path, or a "
+                     "name in the directory of this user's daemons. Default: the process id, in "
+                     "that directory."},
+            {.name = "no-control",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, no_control),
+             .help = "Have no control socket."},
             {.name = "run",
              .kind = BRIQ_OPTION_TEXT,
              .offset = offsetof(struct serve_args, run),

@@ -105,6 +105,7 @@ extern const struct briq_verb briq_verb_resize;
 extern const struct briq_verb briq_verb_compact;
 extern const struct briq_verb briq_verb_dump;
 extern const struct briq_verb briq_verb_serve;
+extern const struct briq_verb briq_verb_list;
 extern const struct briq_verb briq_verb_bench;
 extern const struct briq_verb briq_verb_ublk;
 extern const struct briq_verb briq_verb_ublk_add;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/nbd.h"
+#include "server/server.h"
 
 void briq_exports_init(struct briq_exports *exports, const struct briq_log *log)
 {
@@ -175,6 +176,30 @@ int briq_exports_close(struct briq_exports *exports)
     }
     pthread_mutex_destroy(&exports->lock);
     return first;
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+void briq_exports_each(struct briq_exports *exports,
+                       void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                       void *opaque)
+{
+    pthread_mutex_lock(&exports->lock);
+    for (struct briq_node *node = exports->list.head.next; node != &exports->list.head;
+         node = node->next) {
+        const struct briq_export *export = export_of(node);
+        struct briq_export_facts facts = {
+            .name = export->name,
+            .source = export->source,
+            .id = export->id,
+            .read_only = briq_store_read_only(export->store),
+            .in_memory = briq_store_in_memory(export->store),
+            .connections = export->refs - 1 - export->tasks,
+        };
+        briq_store_usage(export->store, &facts.usage);
+        visit(opaque, &facts);
+    }
+    pthread_mutex_unlock(&exports->lock);
 }
 
 /* ---- for handshakes -------------------------------------------------------------------------- */

@@ -34,9 +34,10 @@ struct briq_export {
     struct briq_node node;
     char *name, *source; /* owned; constant */
     struct briq_store *store;
-    uint64_t id;              /* never used again by another one */
-    unsigned refs;            /* under the table's lock: its place in the table, and connections */
-    briq_counter connections; /* now */
+    uint64_t id; /* never used again by another one */
+    /* under the table's lock: its place in the table, connections, and tasks */
+    unsigned refs, tasks;
+    briq_counter connections;      /* now */
     struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
 };
 
@@ -71,6 +72,12 @@ int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 /* The export of that name, held, or NULL. An empty name means the only one. */
 struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
+
+/* Calls visit for each export, under the lock of the table. */
+struct briq_export_facts;
+void briq_exports_each(struct briq_exports *exports,
+                       void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                       void *opaque);
 
 /* What handshakes look exports up in; valid as long as the table. */
 struct briq_nbd_catalog briq_exports_catalog(struct briq_exports *exports);

@@ -138,6 +138,13 @@ void briq_server_leave(struct briq_server *server)
         (void)eventfd_write(server->idle_fd, 1);
 }
 
+void briq_server_each_export(struct briq_server *server,
+                             void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                             void *opaque)
+{
+    briq_exports_each(&server->exports, visit, opaque);
+}
+
 int briq_server_idle_fd(const struct briq_server *server)
 {
     return server->idle_fd;

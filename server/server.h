@@ -78,6 +78,21 @@ int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_M
 /* Serves a connected socket, which is the server's from now on. After start. 0 or -errno. */
 int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
 
+/* What is told of an export. Texts are valid during the call alone. */
+struct briq_export_facts {
+    const char *name, *source; /* the volume: an absolute path, or "mem:..." */
+    uint64_t id;               /* never used again by another one */
+    bool read_only, in_memory;
+    unsigned connections;
+    struct briq_usage usage;
+};
+
+/* Calls visit for each export, in the order in which they came; it must not call the server.
+ * Constant time for each. Thread: any. */
+void briq_server_each_export(struct briq_server *server,
+                             void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                             void *opaque);
+
 /* A descriptor that becomes readable when the last connection has ended; the server's. */
 int briq_server_idle_fd(const struct briq_server *server);
 
