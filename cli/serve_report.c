@@ -42,6 +42,13 @@ static void add_export(void *opaque, const struct briq_export_facts *facts)
     reporting->fine = reporting->fine && fine;
 }
 
+static bool add_counters(struct json_object *object, const struct briq_server *server)
+{
+    struct json_object *counters = json_object_new_object();
+    bool fine = briq_field_set_number(counters, "refused", briq_server_refused(server));
+    return briq_field_set(object, "counters", counters) && fine;
+}
+
 static struct json_object *report(struct briq_server *server, bool figures)
 {
     char engine[160];
@@ -53,6 +60,8 @@ static struct json_object *report(struct briq_server *server, bool figures)
                 briq_field_set_text(object, "version", briq_version()) &&
                 briq_field_set_text(object, "engine", engine) &&
                 briq_field_set_number(object, "connections", briq_server_connections(server));
+    if (figures)
+        fine = fine && add_counters(object, server);
     briq_server_each_export(server, add_export, &reporting);
     fine = briq_field_set(object, "exports", reporting.exports) && fine && reporting.fine;
     if (fine)

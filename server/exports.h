@@ -37,6 +37,7 @@ struct briq_export {
     uint64_t id; /* never used again by another one */
     /* under the table's lock: its place in the table, connections, and tasks */
     unsigned refs, tasks;
+    atomic_bool leaving;           /* it was taken out of the table */
     briq_counter connections;      /* now */
     struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
 };
@@ -46,7 +47,8 @@ struct briq_exports {
     struct briq_list list;
     size_t count;
     uint64_t last_id;
-    bool closing; /* no new connections */
+    bool closing;          /* no new connections */
+    pthread_cond_t let_go; /* somebody has let go of an export */
     struct briq_log log;
 };
 
@@ -72,6 +74,23 @@ int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 /* The export of that name, held, or NULL. An empty name means the only one. */
 struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
+
+/* The export of that name, held for a task: it cannot be taken until that ends. NULL: none. */
+struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name);
+void briq_exports_end_task(struct briq_exports *exports, struct briq_export *export);
+
+/*
+ * Takes an export out of the table: no handshake finds it any more. 0 and *ret, held, for
+ * briq_exports_close_taken(); or -ENOENT, -EBUSY (it has connections, and not `force`; a task works
+ * on it) explained in err.
+ */
+int briq_exports_take(struct briq_exports *exports, const char *name, bool force,
+                      struct briq_export **ret, struct briq_error *err) BRIQ_MUST;
+
+/* Waits until nobody else holds it, flushes and closes its volume. Returns as briq_store_close(),
+ * explained in err. Blocks. */
+int briq_exports_close_taken(struct briq_exports *exports, struct briq_export *export,
+                             struct briq_error *err) BRIQ_MUST;
 
 /* Calls visit for each export, under the lock of the table. */
 struct briq_export_facts;

@@ -80,6 +80,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         free_server(server);
         return r;
     }
+    pthread_mutex_init(&server->care, NULL);
     briq_exports_init(&server->exports, &server->options.log);
     *ret = server;
     return 0;
@@ -159,6 +160,11 @@ int briq_server_connect(struct briq_server *server, int fd)
     return server->ops->connect(server, fd);
 }
 
+uint64_t briq_server_refused(const struct briq_server *server)
+{
+    return atomic_load(&server->refused);
+}
+
 unsigned briq_server_connections(const struct briq_server *server)
 {
     return atomic_load(&server->connections);
@@ -195,6 +201,7 @@ int briq_server_close(struct briq_server *server)
     int r = briq_exports_close(&server->exports);
     if (server->engine != NULL)
         server->ops->free(server);
+    pthread_mutex_destroy(&server->care);
     free_server(server);
     return r;
 }
