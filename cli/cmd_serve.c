@@ -13,6 +13,7 @@
 #include "cli/serve_control.h"
 #include "cli/service.h"
 #include "cli/verb.h"
+#include "cli/volume.h"
 #include "cli/warnings.h"
 #include "common/exports/source.h"
 #include "server/server.h"
@@ -113,17 +114,14 @@ static int open_options(const struct serve_args *a, struct briq_open_options *re
 
 /* ---- serving --------------------------------------------------------------------------------- */
 
-/* "NAME=VOLUME", unless there is a slash before the equals sign: then it is part of a path. */
 static int export_volume(struct serve_job *job, const char *word,
                          const struct briq_open_options *options, struct briq_error *err)
 {
-    const char *equals = strchr(word, '='), *slash = strchr(word, '/');
-    if (equals == NULL || (slash != NULL && slash < equals) || briq_source_in_memory(word))
-        return briq_server_export(job->server, NULL, word, options, err);
-    char *name = strndup(word, (size_t)(equals - word));
-    if (name == NULL)
-        return briq_error_set(err, -ENOMEM, "out of memory");
-    int r = briq_server_export(job->server, name, equals + 1, options, err);
+    const char *volume;
+    char *name;
+    int r = briq_volume_split(word, &name, &volume, err);
+    if (r == 0)
+        r = briq_server_export(job->server, name, volume, options, err);
     free(name);
     return r;
 }

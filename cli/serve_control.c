@@ -102,18 +102,21 @@ static int run_shutdown(void *opaque, struct briq_control_request *request,
     struct briq_serve_control *control = opaque;
     (void)request;
     (void)args;
-    (void)ret;
     (void)eventfd_write(control->end_fd, 1);
     pthread_mutex_lock(&control->lock);
     while (!control->over)
         pthread_cond_wait(&control->closed, &control->lock);
     int r = control->outcome;
     pthread_mutex_unlock(&control->lock);
-    return r == 0 ? 0
-                  : briq_error_set(err, r,
-                                   "a volume was not closed cleanly: %s; its next open replays its "
-                                   "log, and the daemon's log names it",
-                                   strerror(-r));
+    struct json_object *result = json_object_new_object();
+    bool fine = briq_field_set_bool(result, "clean", r == 0);
+    if (r < 0)
+        fine = fine && briq_field_set_text(result, "why", strerror(-r));
+    if (!fine) {
+        json_object_put(result);
+        result = NULL;
+    }
+    return take_report(result, ret, err);
 }
 
 static const struct briq_control_verb verbs[] = {
