@@ -8,6 +8,7 @@
 #ifndef BRIQ_CONTROL_LINE_H
 #define BRIQ_CONTROL_LINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/base/attr.h"
@@ -36,6 +37,12 @@ void briq_line_added(struct briq_line_buf *buf, size_t len);
  * NULL: no complete one is there. Valid until briq_line_room().
  */
 char *briq_line_next(struct briq_line_buf *buf, size_t *ret_len);
+
+/* Once there is no complete line: this one is longer than it may be. */
+static inline bool briq_line_full(const struct briq_line_buf *buf)
+{
+    return buf->used - buf->start == buf->max;
+}
 
 /* Bytes of a line that is not complete. */
 static inline size_t briq_line_rest(const struct briq_line_buf *buf)

@@ -55,12 +55,8 @@ bool briq_control_peer_receive(struct briq_control_peer *peer)
 {
     char *to;
     size_t room;
-    int r = briq_line_room(&peer->in, &to, &room);
-    if (r < 0) {
-        briq_control_peer_say_error(peer, r, "a request has at most 64 KiB");
-        peer->closing = true;
-        return peer->out != NULL;
-    }
+    if (briq_line_room(&peer->in, &to, &room) < 0)
+        return false; /* no memory: a full buffer is not received into */
     ssize_t n = recv(peer->fd, to, room, MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;

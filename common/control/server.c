@@ -212,6 +212,12 @@ static void take_lines(struct briq_control_server *server, struct briq_control_p
         if (peer->out != NULL && !briq_control_peer_send(peer))
             peer->closing = true;
     }
+    if (peer->request == NULL && peer->out == NULL && !peer->closing && briq_line_full(&peer->in)) {
+        briq_control_peer_say_error(peer, -EMSGSIZE, "a request has at most 64 KiB");
+        peer->closing = true;
+        if (peer->out != NULL)
+            (void)briq_control_peer_send(peer);
+    }
 }
 
 /* ---- clients --------------------------------------------------------------------------------- */
