@@ -27,8 +27,9 @@ expect_equal "completion of 'briq '" "$(completions briq '')" "$(sort <<<"$verbs
 for verb in $verbs; do
     options=$(completions briq "$verb" --)
     expect_match "options of $verb" " $options " "* --help *"
+    help=$(briq "$verb" --help)
     for option in $options; do
-        briq "$verb" --help | grep -qF -- "$option" || fail "briq $verb has no $option"
+        grep -qF -- "$option" <<<"$help" || fail "briq $verb has no $option"
     done
 done
 expect_match "options of import" " $(completions briq import --) " "* --quiet *"

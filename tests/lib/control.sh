@@ -29,8 +29,8 @@ start_daemon() {
 
 start_client() {
     local line
-    # shellcheck disable=SC1083,SC2034 # the tests use them
     exec {client_out}< <("$PYTHON" "$BRIQ_SOURCE/tests/lib/steady_client.py" "$1")
+    # shellcheck disable=SC2034 # for the test
     client=$!
     read -r -u "$client_out" line || true
     expect_equal "what the client says" "$line" connected
