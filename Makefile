@@ -113,7 +113,7 @@ LINK_LIBS = $(PC_LIBS) $(LDLIBS)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 in_room = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 
-LIB_SRC := $(call in_room,common/base common/device common/store common/ring common/exports server \
+LIB_SRC := $(call in_room,common/base common/device common/store common/ring common/control common/exports server \
 	ublk-frontend)
 CLI_SRC := $(call in_room,cli)
 PLUGIN_SRC := $(call in_room,nbdkit-plugin)

@@ -25,7 +25,7 @@ _briq() {
         words=$(_briq_words ${verb:+"$verb"} | grep -oE -- '(^|[ ,[])--[a-z][a-z-]*' | tr -d ' ,[')
     elif [[ -z $verb || $verb == help ]]; then
         # Verbs are the first words of the indented lines of the overview.
-        words=$(_briq_words | sed -nE 's/^ {2,4}(briq )?([a-z]+)( .*|$)/\2/p')
+        words=$(_briq_words | sed -nE 's/^ {2,4}(briq )?([a-z][a-z-]*)( .*|$)/\2/p')
     else
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

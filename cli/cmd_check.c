@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/daemon.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/verb.h"
@@ -97,7 +98,7 @@ static int check(struct check_job *job, struct briq_check_result *result, struct
         r = briq_check(a->volume, &options, result, err);
     briq_progress_end(&job->progress);
     if (r < 0)
-        return r;
+        return briq_served_explain(a->volume, r, err);
     if (a->json) {
         report_result(&job->report, a, result);
         return briq_report_print(&job->report, stdout);

@@ -37,6 +37,22 @@ static int find_what(const char *name, enum briq_dump_what *ret, struct briq_err
                           name);
 }
 
+/* It is read without a lock, so what is seen may be of different moments. */
+static void warn_if_used(const char *volume)
+{
+    struct briq_volume_info info;
+    struct briq_error ignored = {""};
+    if (briq_volume_info(volume, &info, &ignored) < 0 || info.owner_pid == 0)
+        return;
+    char who[64] = "a process that cannot be named";
+    if (info.owner_pid > 0)
+        snprintf(who, sizeof who, "%s (pid %ld)", info.owner_name, (long)info.owner_pid);
+    fprintf(stderr,
+            "briq dump: %s: in use by %s, so parts may not fit together; `briq "
+            "checkpoint` or `briq detach` first if a daemon serves it\n",
+            volume, who);
+}
+
 static enum briq_exit run(const void *args)
 {
     const struct dump_args *a = args;
@@ -49,6 +65,8 @@ static enum briq_exit run(const void *args)
     int r = briq_volume_check_name(a->volume, &err);
     if (r == 0)
         r = find_what(a->what, &options.what, &err);
+    if (r == 0)
+        warn_if_used(a->volume);
     if (r == 0)
         r = briq_dump(a->volume, &options, stdout, &err);
     return r < 0 ? briq_verb_fail("dump", &err, r) : BRIQ_EXIT_OK;

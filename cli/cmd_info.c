@@ -1,17 +1,129 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_info.c - "briq info": the facts in a volume's superblock. */
+#include <errno.h>
 #include <inttypes.h>
+#include <json-c/json.h>
+#include <string.h>
 
+#include "cli/daemon.h"
 #include "cli/report.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
 #include "common/base/uuid.h"
+#include "common/control/fields.h"
+#include "common/exports/source.h"
 #include "common/store/store.h"
 
 struct info_args {
-    const char *volume;
+    const char *volume, *control;
     bool json;
 };
+
+/* The superblock, and what the daemon says that has the volume open. */
+struct info_job {
+    const struct info_args *args;
+    struct briq_volume_info info;
+    struct briq_served served;  /* zeroed: no daemon, or none that can be asked */
+    struct json_object *export; /* of its report; NULL: none */
+};
+
+/* ---- asking the daemon ----------------------------------------------------------------------- */
+
+static struct json_object *find_export(struct json_object *report, const char *name)
+{
+    struct json_object *exports = NULL;
+    if (!json_object_object_get_ex(report, "exports", &exports))
+        return NULL;
+    for (size_t i = 0; i < json_object_array_length(exports); i++) {
+        struct json_object *export = json_object_array_get_idx(exports, i);
+        const char *other = briq_field_text_or_null(export, "name");
+        if (other != NULL && strcmp(other, name) == 0)
+            return json_object_get(export);
+    }
+    return NULL;
+}
+
+/* Its figures are those of now. */
+static void take_live_figures(struct info_job *job)
+{
+    struct briq_volume_info *info = &job->info;
+    info->size_bytes = briq_field_number_or_0(job->export, "size");
+    info->mapped_blocks = briq_field_number_or_0(job->export, "mapped") / BRIQ_BLOCK_BYTES;
+    info->fill_blocks = briq_field_number_or_0(job->export, "fill") / BRIQ_BLOCK_BYTES;
+    info->stored_bytes = briq_field_number_or_0(job->export, "stored");
+}
+
+static int ask_daemon(struct info_job *job, struct briq_error *err)
+{
+    struct json_object *report = NULL;
+    int r = briq_daemon_call(job->served.daemon, briq_daemon_request("stat"), true, &report, err);
+    if (r < 0)
+        return r;
+    job->export = find_export(report, job->served.name);
+    json_object_put(report);
+    if (job->export == NULL)
+        return briq_error_set(err, -ENOENT, "'%s' was detached a moment ago", job->served.name);
+    take_live_figures(job);
+    return 0;
+}
+
+/* The superblock tells what it can at any time: a daemon that cannot be asked is no failure, unless
+ * it is all there is. */
+static int gather(struct info_job *job, struct briq_error *err)
+{
+    const struct info_args *a = job->args;
+    int r = a->control != NULL ? -EBUSY : briq_volume_check_name(a->volume, err);
+    if (r == 0)
+        r = briq_volume_info(a->volume, &job->info, err);
+    if (r == 0 && job->info.owner_pid == 0)
+        return 0;
+    if (r == 0) {
+        struct briq_error ignored = {""};
+        if (briq_served_find(NULL, a->volume, &job->served, &ignored) == 0)
+            (void)ask_daemon(job, &ignored);
+        return 0;
+    }
+    if (!briq_served_instead(a->control, a->volume, r, &job->served, err))
+        return r;
+    r = 0;
+    if (!briq_source_in_memory(job->served.volume))
+        r = briq_volume_info(job->served.volume, &job->info, err);
+    return r < 0 ? r : ask_daemon(job, err);
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void report_served(struct briq_report *report, const struct info_job *job)
+{
+    uint64_t connections = briq_field_number_or_0(job->export, "connections");
+    const char *uri = briq_field_text_or_null(job->export, "uri");
+    if (job->export == NULL) {
+        briq_report_null(report, "served", NULL, NULL);
+        return;
+    }
+    briq_report_text(report, "served.export", NULL, job->served.name);
+    briq_report_number(report, "served.connections", NULL, connections);
+    briq_report_text(report, "served.control", NULL, briq_control_socket(job->served.daemon));
+    if (uri != NULL)
+        briq_report_text(report, "served.uri", NULL, uri);
+    briq_report_line(report, "Served as", "%s, %" PRIu64 " connection%s", job->served.name,
+                     connections, connections == 1 ? "" : "s");
+    if (uri != NULL)
+        briq_report_line(report, "", "%s", uri);
+}
+
+/* Of a volume in memory there is nothing but what its daemon says. */
+static void report_in_memory(struct briq_report *report, const struct info_job *job)
+{
+    const struct briq_volume_info *info = &job->info;
+    double ratio = briq_volume_ratio(info->mapped_blocks, info->fill_blocks, info->stored_bytes);
+    briq_report_size(report, "size", "Size", info->size_bytes);
+    briq_report_size(report, "mapped", "Data", info->mapped_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(report, "fill", "  same-filled", info->fill_blocks * BRIQ_BLOCK_BYTES);
+    briq_report_size(report, "stored", "Stored as", info->stored_bytes);
+    briq_report_real(report, "ratio", "Ratio", ratio, 3, "");
+    report_served(report, job);
+}
 
 static void report_space(struct briq_report *report, const struct briq_volume_info *info)
 {
@@ -48,14 +160,18 @@ static void report_owner(struct briq_report *report, const struct briq_volume_in
                      (long)info->owner_pid);
 }
 
-static void report_state(struct briq_report *report, const struct briq_volume_info *info)
+static void report_state(struct briq_report *report, const struct info_job *job)
 {
+    const struct briq_volume_info *info = &job->info;
     const char *clean = info->clean ? "yes" : "no: the next open replays its log";
-    if (!info->clean && info->owner_pid != 0)
+    if (!info->clean && job->export != NULL)
+        clean = "no: it is in use";
+    else if (!info->clean && info->owner_pid != 0)
         clean = "no: it is in use, and the figures are those of the last checkpoint";
     briq_report_bool(report, "clean", NULL, info->clean);
     briq_report_line(report, "Closed cleanly", "%s", clean);
     report_owner(report, info);
+    report_served(report, job);
     briq_report_bool(report, "unfinished", NULL, info->unfinished);
     if (info->unfinished)
         briq_report_line(report, "Unfinished",
@@ -87,28 +203,36 @@ static void report_format(struct briq_report *report, const struct briq_volume_i
     briq_report_number(report, "checkpoint", "Checkpoint at", info->checkpoint_sequence);
 }
 
+static int print(const struct info_job *job)
+{
+    struct briq_report report;
+    briq_report_init(&report, job->args->json);
+    briq_report_text(&report, "volume", "Volume",
+                     job->served.volume != NULL ? job->served.volume : job->args->volume);
+    if (job->served.volume != NULL && briq_source_in_memory(job->served.volume)) {
+        report_in_memory(&report, job);
+    } else {
+        report_space(&report, &job->info);
+        report_state(&report, job);
+        report_format(&report, &job->info);
+    }
+    int r = briq_report_print(&report, stdout);
+    briq_report_fini(&report);
+    return r;
+}
+
 static enum briq_exit run(const void *args)
 {
-    const struct info_args *a = args;
+    struct info_job job = {.args = args};
     struct briq_error err = {""};
-    struct briq_volume_info info;
-    int r = briq_volume_check_name(a->volume, &err);
+    int r = gather(&job, &err);
     if (r == 0)
-        r = briq_volume_info(a->volume, &info, &err);
+        r = print(&job);
+    json_object_put(job.export);
+    briq_served_close(&job.served);
     if (r < 0)
         return briq_verb_fail("info", &err, r);
-
-    struct briq_report report;
-    briq_report_init(&report, a->json);
-    briq_report_text(&report, "volume", "Volume", a->volume);
-    report_space(&report, &info);
-    report_state(&report, &info);
-    report_format(&report, &info);
-    r = briq_report_print(&report, stdout);
-    briq_report_fini(&report);
-    if (r < 0)
-        return briq_verb_fail("info", &err, r);
-    return info.superblock_damaged ? BRIQ_EXIT_UNWELL : BRIQ_EXIT_OK;
+    return job.info.superblock_damaged ? BRIQ_EXIT_UNWELL : BRIQ_EXIT_OK;
 }
 
 const struct briq_verb briq_verb_info = {
@@ -118,7 +242,9 @@ const struct briq_verb briq_verb_info = {
         (const char *const[]){
             "Shows what the superblock of VOLUME says, without opening it: that works at any time, "
             "also while another process uses the volume. The figures of space are those of its "
-            "last checkpoint, and exact when it was closed cleanly.",
+            "last checkpoint, and exact when it was closed cleanly. A running `briq serve` that "
+            "has the volume open is asked for those of now (but zeros, metadata and file); VOLUME "
+            "may be the name of its export then, and must be for a volume in memory.",
             "The ratio is that of the blocks with a payload of their own: zeros and blocks filled "
             "with one repeated pattern take no space and are left out. The exit code is 1 when one "
             "of the two copies of the superblock is damaged.",
@@ -129,6 +255,7 @@ const struct briq_verb briq_verb_info = {
                                       {0}},
     .options =
         (const struct briq_option[]){
+            BRIQ_CONTROL_OPTION(struct info_args, control),
             {.name = "json",
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct info_args, json),

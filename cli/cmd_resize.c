@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_resize.c - "briq resize": makes a volume larger. */
 #include <errno.h>
+#include <json-c/json.h>
 #include <string.h>
 
+#include "cli/daemon.h"
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
 #include "cli/warnings.h"
+#include "common/control/fields.h"
 #include "common/store/store.h"
 
 struct resize_args {
-    const char *volume, *size;
+    const char *volume, *size, *control;
+    bool json;
 };
 
 /* "8G", or "+1G" on top of what it has. */
@@ -26,15 +30,13 @@ static int new_size(const char *text, uint64_t size, uint64_t *ret, struct briq_
     return 0;
 }
 
-static int resize(const struct resize_args *a, struct briq_error *err)
+static int resize_closed(const struct resize_args *a, uint64_t *ret, struct briq_error *err)
 {
     struct briq_open_options options = {.growth_bytes = BRIQ_VOLUME_BYTES_MAX,
                                         .log = briq_warnings_log()};
     struct briq_store *store = NULL;
     uint64_t size = 0;
     int r = briq_volume_check_name(a->volume, err);
-    if (r == 0)
-        r = new_size(a->size, 0, &size, err); /* bad words are told without opening anything */
     if (r == 0)
         r = briq_store_open(a->volume, &options, err, &store);
     if (r < 0)
@@ -46,13 +48,49 @@ static int resize(const struct resize_args *a, struct briq_error *err)
     int closed = briq_store_close(store);
     if (r == 0 && closed < 0)
         return briq_error_set(err, closed, "%s: closing it: %s", a->volume, strerror(-closed));
+    *ret = size;
+    return r;
+}
+
+static int resize_served(const struct resize_args *a, uint64_t size, struct briq_served *served,
+                         struct json_object **ret, struct briq_error *err)
+{
+    struct json_object *request = briq_served_request(served, "resize");
+    bool fine = briq_field_set_number(request, a->size[0] == '+' ? "more" : "size", size);
+    briq_control_set_watch(served->daemon,
+                           &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    return briq_daemon_call(served->daemon, request, fine, ret, err);
+}
+
+static int resize(const struct resize_args *a, struct json_object **ret, struct briq_error *err)
+{
+    struct briq_served served = {0};
+    uint64_t words = 0, size = 0;
+    int r = new_size(a->size, 0, &words, err); /* bad ones are told without opening anything */
+    if (r < 0)
+        return r;
+    r = a->control != NULL ? -EBUSY : resize_closed(a, &size, err);
+    if (r < 0 && briq_served_instead(a->control, a->volume, r, &served, err)) {
+        r = resize_served(a, words, &served, ret, err);
+        briq_served_close(&served);
+        return r;
+    }
+    if (r == 0 && a->json) {
+        *ret = json_object_new_object();
+        return briq_field_set_number(*ret, "size", size) ? 0 : -ENOMEM;
+    }
     return r;
 }
 
 static enum briq_exit run(const void *args)
 {
+    const struct resize_args *a = args;
     struct briq_error err = {""};
-    int r = resize(args, &err);
+    struct json_object *result = NULL;
+    int r = resize(a, &result, &err);
+    if (r == 0 && a->json)
+        r = briq_daemon_print_json(result);
+    json_object_put(result);
     return r < 0 ? briq_verb_fail("resize", &err, r) : BRIQ_EXIT_OK;
 }
 
@@ -62,8 +100,12 @@ const struct briq_verb briq_verb_resize = {
     .description =
         (const char *const[]){
             "Gives VOLUME the new SIZE, a multiple of 512 and not below the present one; +SIZE "
-            "makes it larger by that. The new part reads as zeros. Nobody may have the volume "
-            "open.",
+            "makes it larger by that. The new part reads as zeros.",
+            "A running `briq serve` that has the volume open is asked to do it; VOLUME may be the "
+            "name of its export then. NBD clients learn of a size when they connect, so their "
+            "connections to that volume are ended, and those that reconnect go on (QEMU with "
+            "reconnect-delay does, and takes the new size with block_resize). Any other program "
+            "that has the volume open must end first.",
             NULL,
         },
     .operands =
@@ -72,7 +114,15 @@ const struct briq_verb briq_verb_resize = {
             {"SIZE", offsetof(struct resize_args, size), BRIQ_ONCE},
             {0},
         },
-    .options = (const struct briq_option[]){{0}},
+    .options =
+        (const struct briq_option[]){
+            BRIQ_CONTROL_OPTION(struct resize_args, control),
+            {.name = "json",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct resize_args, json),
+             .help = "Print the new size, and how many connections were ended, as a JSON object."},
+            {0},
+        },
     .examples =
         (const struct briq_example[]){
             {"briq resize disk.briq 128G", "The disk has 128 GiB from now on."},

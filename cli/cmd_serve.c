@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "cli/cancel.h"
+#include "cli/serve_control.h"
 #include "cli/serve_security.h"
 #include "cli/service.h"
 #include "cli/verb.h"
+#include "cli/volume.h"
 #include "cli/warnings.h"
 #include "common/exports/source.h"
 #include "server/server.h"
@@ -27,6 +29,8 @@ struct serve_args {
     const char *engine, *io, *windows_dir;
     uint64_t cache_bytes, accel, streams;
     const char *run, *pid_file;
+    const char *control;
+    bool no_control;
     bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
     struct serve_security security;
 };
@@ -35,6 +39,7 @@ struct serve_job {
     const struct serve_args *args;
     struct briq_cancel cancel;
     struct briq_server *server;
+    struct briq_serve_control *control;
     struct briq_daemon daemon;
     char *own_dir; /* of the socket that was made for --run */
     int sockets;   /* handed over by a service manager */
@@ -112,17 +117,14 @@ static int open_options(const struct serve_args *a, struct briq_open_options *re
 
 /* ---- serving --------------------------------------------------------------------------------- */
 
-/* "NAME=VOLUME", unless there is a slash before the equals sign: then it is part of a path. */
 static int export_volume(struct serve_job *job, const char *word,
                          const struct briq_open_options *options, struct briq_error *err)
 {
-    const char *equals = strchr(word, '='), *slash = strchr(word, '/');
-    if (equals == NULL || (slash != NULL && slash < equals) || briq_source_in_memory(word))
-        return briq_server_export(job->server, NULL, word, options, err);
-    char *name = strndup(word, (size_t)(equals - word));
-    if (name == NULL)
-        return briq_error_set(err, -ENOMEM, "out of memory");
-    int r = briq_server_export(job->server, name, equals + 1, options, err);
+    const char *volume;
+    char *name;
+    int r = briq_volume_split(word, &name, &volume, err);
+    if (r == 0)
+        r = briq_server_export(job->server, name, volume, options, err);
     free(name);
     return r;
 }
@@ -196,13 +198,14 @@ static int serve_stdio(struct serve_job *job, struct briq_error *err)
     return r < 0 ? briq_error_set(err, r, "--stdio: %s", strerror(-r)) : 0;
 }
 
-/* A signal, the end of the command, or of the one connection. */
+/* A signal, the end of the command, or of the one connection, or the wish of a control client. */
 static int wait_for_the_end(struct serve_job *job, struct briq_error *err)
 {
     struct pollfd p[] = {
         {.fd = job->cancel.fd, .events = POLLIN},
         {.fd = job->command_fd, .events = POLLIN},
         {.fd = job->args->stdio ? briq_server_idle_fd(job->server) : -1, .events = POLLIN},
+        {.fd = briq_serve_control_fd(job->control), .events = POLLIN},
     };
     while (poll(p, BRIQ_COUNT_OF(p), -1) < 0)
         if (errno != EINTR)
@@ -212,12 +215,34 @@ static int wait_for_the_end(struct serve_job *job, struct briq_error *err)
     return 0;
 }
 
+/* One that nobody has asked for may be missing, where there is no place for it. */
+static int open_control(struct serve_job *job, struct briq_error *err)
+{
+    const struct serve_args *a = job->args;
+    struct briq_error why = {""};
+    struct briq_serve_setup setup = {.server = job->server, .log = log_of(a), .socket = a->control};
+    if (a->no_control)
+        return 0;
+    int r = open_options(a, &setup.open, err);
+    if (r == 0)
+        r = briq_serve_control_open(&setup, &why, &job->control);
+    if (r == 0)
+        r = briq_serve_control_start(job->control, &why);
+    if (r == 0 || a->control != NULL)
+        return r == 0 ? 0 : briq_error_set(err, r, "%s", why.text);
+    briq_log_line(&setup.log, BRIQ_LOG_WARNING, "no control socket: %s", why.text);
+    return 0;
+}
+
 static void say_ready(struct serve_job *job)
 {
     char text[160];
     const struct briq_log log = log_of(job->args);
     briq_log_line(&log, BRIQ_LOG_INFO, "serving with %s",
                   briq_server_describe(job->server, text, sizeof text));
+    if (job->control != NULL)
+        briq_log_line(&log, BRIQ_LOG_INFO, "control socket: %s",
+                      briq_serve_control_path(job->control));
     if (job->args->print_uri)
         print_uri(job);
     briq_service_tell("READY=1");
@@ -237,6 +262,8 @@ static int check_ways(struct serve_job *job, struct briq_error *err)
     if (a->stdio && (a->daemon || a->print_uri || a->run != NULL))
         return briq_error_set(err, -EINVAL,
                               "--stdio goes with none of --daemon, --print-uri and --run");
+    if (a->control != NULL && a->no_control)
+        return briq_error_set(err, -EINVAL, "--control and --no-control contradict each other");
     if (a->daemon && a->run != NULL)
         return briq_error_set(err, -EINVAL, "--daemon and --run contradict each other");
     return a->daemon ? briq_daemon_begin(&job->daemon, err) : 0;
@@ -261,6 +288,8 @@ static int serve(struct serve_job *job, struct briq_error *err)
         r = listen_on_all(job, err);
     if (r == 0)
         r = briq_server_start(job->server, err);
+    if (r == 0)
+        r = open_control(job, err);
     if (r == 0 && job->args->pid_file != NULL)
         r = briq_pid_file_write(job->args->pid_file, err);
     if (r < 0)
@@ -292,7 +321,9 @@ static enum briq_exit run(const void *args)
     int r = serve(&job, &err);
     if (r == 0)
         briq_service_tell("STOPPING=1");
+    briq_serve_control_quiesce(job.control);
     int closed = briq_server_close(job.server);
+    briq_serve_control_close(job.control, closed);
     clean_up(&job);
     if (r < 0)
         return briq_verb_fail("serve", &err, r);
@@ -325,6 +356,9 @@ const struct briq_verb briq_verb_serve = {
             "Whoever can open the socket can do everything with the volumes. A Unix socket is "
             "open to the user who starts the program unless --socket-mode and --socket-owner say "
             "otherwise; TCP is open to everybody, unless --allow or TLS keeps others out.",
+            "While it runs, `briq list` shows it, `briq attach`, `detach`, `resize`, `compact`, "
+            "`checkpoint` and `snapshot-stats` work on what it serves, and `briq shutdown` ends "
+            "it, through a control socket that is open to the same user and root alone.",
             "All connections are served by a few threads with io_uring. Where the system does not "
             "have it or forbids it, each connection gets a thread of its own; a line says so.",
             NULL,
@@ -494,6 +528,17 @@ const struct briq_verb briq_verb_serve = {
              .help = "Let the first client of each export write, with one connection. Those that "
                      "come while it is there get the export read-only; when it has gone, the next "
                      "that comes may write."},
+            {.name = "control",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, control),
+             .value = "NAME",
+             .help = "The control socket, for `briq list`, `attach` and the like: a path, or a "
+                     "name in the directory of this user's daemons. Default: the process id, in "
+                     "that directory."},
+            {.name = "no-control",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct serve_args, no_control),
+             .help = "Have no control socket."},
             {.name = "run",
              .kind = BRIQ_OPTION_TEXT,
              .offset = offsetof(struct serve_args, run),

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/exports/source.h"
 #include "common/store/store.h"
 
 #define WIPE_BYTES (4u << 20) /* the start of a device: both superblocks of a volume lie there */
@@ -21,6 +22,19 @@ int briq_volume_check_name(const char *name, struct briq_error *err)
                           "%s: a volume in memory is gone when this program ends; give a file, or "
                           "./%s for a file of that name",
                           name, name);
+}
+
+int briq_volume_split(const char *word, char **ret_name, const char **ret_volume,
+                      struct briq_error *err)
+{
+    const char *equals = strchr(word, '='), *slash = strchr(word, '/');
+    *ret_name = NULL;
+    *ret_volume = word;
+    if (equals == NULL || (slash != NULL && slash < equals) || briq_source_in_memory(word))
+        return 0;
+    *ret_name = strndup(word, (size_t)(equals - word));
+    *ret_volume = equals + 1;
+    return *ret_name != NULL ? 0 : briq_error_set(err, -ENOMEM, "out of memory");
 }
 
 bool briq_volume_same_file(const char *a, const char *b)

@@ -11,6 +11,14 @@
 /* Returns 0, or -EINVAL for a volume in memory, which would be gone when this program ends. */
 int briq_volume_check_name(const char *name, struct briq_error *err) BRIQ_MUST;
 
+/*
+ * Takes "NAME=VOLUME" apart, unless there is a slash before the equals sign: then that is part of a
+ * path. *ret_name is the caller's, NULL when there is no name; *ret_volume points into word. 0, or
+ * -ENOMEM explained in err.
+ */
+int briq_volume_split(const char *word, char **ret_name, const char **ret_volume,
+                      struct briq_error *err) BRIQ_MUST;
+
 /* Whether both names lead to the same file. */
 bool briq_volume_same_file(const char *a, const char *b);
 

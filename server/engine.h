@@ -15,6 +15,9 @@ struct briq_engine_ops {
     int (*start)(struct briq_server *server, struct briq_error *err);
     /* Serves a connected socket that was counted already. Owns it, also on failure. */
     int (*connect)(struct briq_server *server, int fd);
+    /* Ends all connections to an export: what is under way is answered if that takes no longer than
+     * drain_ns. Returns how many, when they have gone. One call at a time. Thread: any. */
+    unsigned (*drop)(struct briq_server *server, const struct briq_export *export);
     /* Accepts no more, ends all connections within drain_ns, joins all threads. */
     void (*stop)(struct briq_server *server);
     /* Frees `engine`: after the stores are closed, whose threads may still be waking what ended. */
@@ -34,7 +37,8 @@ struct briq_server {
     const struct briq_engine_ops *ops;
     void *engine; /* the engine's; NULL before start */
     bool started;
-    int idle_fd; /* an eventfd: the last connection has ended */
+    pthread_mutex_t care; /* one drop at a time */
+    int idle_fd;          /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;
     _Atomic uint64_t refused; /* connections: there were too many */
     struct briq_access access;

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "server/nbd.h"
+#include "server/server.h"
 
 void briq_exports_init(struct briq_exports *exports, const struct briq_log *log)
 {
     *exports = (struct briq_exports){.log = *log};
     pthread_mutex_init(&exports->lock, NULL);
+    pthread_cond_init(&exports->let_go, NULL);
     briq_list_init(&exports->list);
 }
 
@@ -31,6 +33,12 @@ static struct briq_export *find(struct briq_exports *exports, const char *name, 
             return export;
     }
     return NULL;
+}
+
+/* The same for verbs, which have to name what they mean. */
+static struct briq_export *find_named(struct briq_exports *exports, const char *name)
+{
+    return name[0] != '\0' ? find(exports, name, strlen(name)) : NULL;
 }
 
 /* ---- coming ---------------------------------------------------------------------------------- */
@@ -137,6 +145,7 @@ static struct briq_export *let_go(struct briq_exports *exports, struct briq_expo
     pthread_mutex_lock(&exports->lock);
     BRIQ_ASSERT(export->refs > 0);
     bool last = --export->refs == 0;
+    pthread_cond_broadcast(&exports->let_go);
     pthread_mutex_unlock(&exports->lock);
     return last ? export : NULL;
 }
@@ -174,7 +183,104 @@ int briq_exports_close(struct briq_exports *exports)
         first = first < 0 ? first : r;
     }
     pthread_mutex_destroy(&exports->lock);
+    pthread_cond_destroy(&exports->let_go);
     return first;
+}
+
+/* ---- while it is served ---------------------------------------------------------------------- */
+
+struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name)
+{
+    pthread_mutex_lock(&exports->lock);
+    struct briq_export *export = find_named(exports, name);
+    if (export != NULL) {
+        export->refs++;
+        export->tasks++;
+    }
+    pthread_mutex_unlock(&exports->lock);
+    return export;
+}
+
+void briq_exports_end_task(struct briq_exports *exports, struct briq_export *export)
+{
+    pthread_mutex_lock(&exports->lock);
+    export->tasks--;
+    pthread_mutex_unlock(&exports->lock);
+    briq_exports_put(exports, export);
+}
+
+/* Under the lock. */
+static int check_free(const struct briq_export *export, bool force, struct briq_error *err)
+{
+    unsigned connections = export->refs - 1 - export->tasks;
+    if (export->tasks > 0)
+        return briq_error_set(err, -EBUSY,
+                              "export '%s' is being worked on (resized, compacted, written out): "
+                              "wait for that, or interrupt it",
+                              export->name);
+    if (connections > 0 && !force)
+        return briq_error_set(err, -EBUSY,
+                              "export '%s' has %u connection%s: disconnect first, or detach it by "
+                              "force",
+                              export->name, connections, connections == 1 ? "" : "s");
+    return 0;
+}
+
+int briq_exports_take(struct briq_exports *exports, const char *name, bool force,
+                      struct briq_export **ret, struct briq_error *err)
+{
+    pthread_mutex_lock(&exports->lock);
+    struct briq_export *export = find_named(exports, name);
+    int r = export != NULL ? check_free(export, force, err)
+                           : briq_error_set(err, -ENOENT, "there is no export '%s'", name);
+    if (r == 0) {
+        briq_list_remove(&export->node);
+        exports->count--;
+        atomic_store(&export->leaving, true);
+        *ret = export;
+    }
+    pthread_mutex_unlock(&exports->lock);
+    return r;
+}
+
+int briq_exports_close_taken(struct briq_exports *exports, struct briq_export *export,
+                             struct briq_error *err)
+{
+    pthread_mutex_lock(&exports->lock);
+    while (export->refs > 1)
+        pthread_cond_wait(&exports->let_go, &exports->lock);
+    pthread_mutex_unlock(&exports->lock);
+    char *source = strdup(export->source);
+    int r = close_export(exports, export);
+    if (r < 0)
+        briq_error_set(err, r, "%s: not closed cleanly: %s; the next open replays its log",
+                       source != NULL ? source : "the volume", strerror(-r));
+    free(source);
+    return r;
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+void briq_exports_each(struct briq_exports *exports,
+                       void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                       void *opaque)
+{
+    pthread_mutex_lock(&exports->lock);
+    for (struct briq_node *node = exports->list.head.next; node != &exports->list.head;
+         node = node->next) {
+        const struct briq_export *export = export_of(node);
+        struct briq_export_facts facts = {
+            .name = export->name,
+            .source = export->source,
+            .id = export->id,
+            .read_only = briq_store_read_only(export->store),
+            .in_memory = briq_store_in_memory(export->store),
+            .connections = export->refs - 1 - export->tasks,
+        };
+        briq_store_usage(export->store, &facts.usage);
+        visit(opaque, &facts);
+    }
+    pthread_mutex_unlock(&exports->lock);
 }
 
 /* ---- for handshakes -------------------------------------------------------------------------- */

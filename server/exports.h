@@ -34,10 +34,12 @@ struct briq_export {
     struct briq_node node;
     char *name, *source; /* owned; constant */
     struct briq_store *store;
-    uint64_t id;              /* never used again by another one */
-    bool has_writer;          /* under the table's lock: of one_writer, there is one */
-    unsigned refs;            /* under the table's lock: its place in the table, and connections */
-    briq_counter connections; /* now */
+    uint64_t id;     /* never used again by another one */
+    bool has_writer; /* under the table's lock: of one_writer, there is one */
+    /* under the table's lock: its place in the table, connections, and tasks */
+    unsigned refs, tasks;
+    atomic_bool leaving;           /* it was taken out of the table */
+    briq_counter connections;      /* now */
     struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
 };
 
@@ -46,8 +48,9 @@ struct briq_exports {
     struct briq_list list;
     size_t count;
     uint64_t last_id;
-    bool closing;    /* no new connections */
-    bool one_writer; /* constant: the first client of an export writes, those beside it read */
+    bool closing;          /* no new connections */
+    bool one_writer;       /* constant: the first client of an export writes, others read */
+    pthread_cond_t let_go; /* somebody has let go of an export */
     struct briq_log log;
 };
 
@@ -73,6 +76,29 @@ int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 /* The export of that name, held, or NULL. An empty name means the only one. */
 struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
+
+/* The export of that name, held for a task: it cannot be taken until that ends. NULL: none. */
+struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name);
+void briq_exports_end_task(struct briq_exports *exports, struct briq_export *export);
+
+/*
+ * Takes an export out of the table: no handshake finds it any more. 0 and *ret, held, for
+ * briq_exports_close_taken(); or -ENOENT, -EBUSY (it has connections, and not `force`; a task works
+ * on it) explained in err.
+ */
+int briq_exports_take(struct briq_exports *exports, const char *name, bool force,
+                      struct briq_export **ret, struct briq_error *err) BRIQ_MUST;
+
+/* Waits until nobody else holds it, flushes and closes its volume. Returns as briq_store_close(),
+ * explained in err. Blocks. */
+int briq_exports_close_taken(struct briq_exports *exports, struct briq_export *export,
+                             struct briq_error *err) BRIQ_MUST;
+
+/* Calls visit for each export, under the lock of the table. */
+struct briq_export_facts;
+void briq_exports_each(struct briq_exports *exports,
+                       void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                       void *opaque);
 
 /* What handshakes look exports up in; valid as long as the table. */
 struct briq_nbd_catalog briq_exports_catalog(struct briq_exports *exports);

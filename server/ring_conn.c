@@ -163,12 +163,15 @@ static void receive_or_not(struct briq_ring_conn *conn)
 static void destroy(struct briq_ring_conn *conn)
 {
     struct briq_worker *worker = conn->worker;
+    struct briq_ring_drop *drop = conn->drop;
     briq_ring_timer_clear(worker->ring, &conn->deadline);
     briq_list_remove(&conn->node);
     briq_nbd_conn_fini(&conn->nbd);
     close(conn->fd);
     free(conn);
     briq_worker_conn_gone(worker);
+    if (drop != NULL)
+        briq_ring_drop_less(drop);
 }
 
 static void settle(struct briq_ring *ring, struct briq_ring_task *task)

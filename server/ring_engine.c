@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +217,56 @@ static int start_worker(struct briq_worker *worker, struct briq_error *err)
     return 0;
 }
 
+/* ---- ending the connections to an export ----------------------------------------------------- */
+
+struct drop_task {
+    struct briq_ring_task task;
+    struct briq_worker *worker;
+    struct briq_ring_drop *drop;
+};
+
+void briq_ring_drop_less(struct briq_ring_drop *drop)
+{
+    if (atomic_fetch_sub(&drop->left, 1) == 1)
+        sem_post(&drop->done);
+}
+
+static void drop_of_worker(struct briq_ring *ring, struct briq_ring_task *task)
+{
+    (void)ring;
+    const struct drop_task *mine = BRIQ_CONTAINER_OF(task, struct drop_task, task);
+    struct briq_ring_drop *drop = mine->drop;
+    const struct briq_list *conns = &mine->worker->conns;
+    for (struct briq_node *node = conns->head.next; node != &conns->head; node = node->next) {
+        struct briq_ring_conn *conn = BRIQ_CONTAINER_OF(node, struct briq_ring_conn, node);
+        if (conn->nbd.export != drop->export)
+            continue;
+        atomic_fetch_add(&drop->left, 1);
+        atomic_fetch_add(&drop->count, 1);
+        conn->drop = drop;
+        briq_ring_conn_drain(conn, drop->at_ns);
+    }
+    briq_ring_drop_less(drop);
+}
+
+static unsigned drop_export(struct briq_server *server, const struct briq_export *export)
+{
+    const struct ring_engine *engine = server->engine;
+    struct drop_task tasks[BRIQ_SERVER_THREADS_MAX];
+    struct briq_ring_drop drop = {.export = export,
+                                  .at_ns = briq_clock_ns() + server->options.drain_ns,
+                                  .left = engine->count};
+    sem_init(&drop.done, 0, 0);
+    for (unsigned i = 0; i < engine->count; i++) {
+        tasks[i] = (struct drop_task){
+            .task.run = drop_of_worker, .worker = &engine->workers[i], .drop = &drop};
+        briq_ring_post(engine->workers[i].ring, &tasks[i].task);
+    }
+    wait_for(&drop.done);
+    sem_destroy(&drop.done);
+    return atomic_load(&drop.count);
+}
+
 /* ---- the engine ------------------------------------------------------------------------------ */
 
 static void stop(struct briq_server *server)
@@ -280,6 +329,7 @@ static int describe(const struct briq_server *server, char *text, size_t room)
 const struct briq_engine_ops briq_ring_engine = {
     .start = start,
     .connect = give,
+    .drop = drop_export,
     .stop = stop,
     .free = free_engine,
     .describe = describe,

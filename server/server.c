@@ -87,6 +87,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         free_server(server);
         return r;
     }
+    pthread_mutex_init(&server->care, NULL);
     briq_exports_init(&server->exports, &server->options.log);
     server->exports.one_writer = server->options.one_writer;
     *ret = server;
@@ -173,6 +174,13 @@ void briq_server_leave(struct briq_server *server)
         (void)eventfd_write(server->idle_fd, 1);
 }
 
+void briq_server_each_export(struct briq_server *server,
+                             void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                             void *opaque)
+{
+    briq_exports_each(&server->exports, visit, opaque);
+}
+
 int briq_server_idle_fd(const struct briq_server *server)
 {
     return server->idle_fd;
@@ -186,6 +194,11 @@ int briq_server_connect(struct briq_server *server, int fd)
         return r;
     }
     return server->ops->connect(server, fd);
+}
+
+uint64_t briq_server_refused(const struct briq_server *server)
+{
+    return atomic_load(&server->refused);
 }
 
 unsigned briq_server_connections(const struct briq_server *server)
@@ -225,6 +238,7 @@ int briq_server_close(struct briq_server *server)
     int r = briq_exports_close(&server->exports);
     if (server->engine != NULL)
         server->ops->free(server);
+    pthread_mutex_destroy(&server->care);
     free_server(server);
     return r;
 }

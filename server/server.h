@@ -96,8 +96,60 @@ int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_M
  * (this client may not connect), -EBUSY (too many connections). */
 int briq_server_connect(struct briq_server *server, int fd) BRIQ_MUST;
 
+/* What is told of an export. Texts are valid during the call alone. */
+struct briq_export_facts {
+    const char *name, *source; /* the volume: an absolute path, or "mem:..." */
+    uint64_t id;               /* never used again by another one */
+    bool read_only, in_memory;
+    unsigned connections;
+    struct briq_usage usage;
+};
+
+/* Calls visit for each export, in the order in which they came; it must not call the server.
+ * Constant time for each. Thread: any. */
+void briq_server_each_export(struct briq_server *server,
+                             void (*visit)(void *opaque, const struct briq_export_facts *facts),
+                             void *opaque);
+
+/*
+ * Care of an export while clients use it. Thread: any, between start and stop; these block.
+ */
+struct briq_export;
+
+/* Holds an export and its store, to work on it, until briq_server_release(): it cannot be detached.
+ * 0, or -ENOENT explained in err. */
+int briq_server_hold(struct briq_server *server, const char *name, struct briq_export **ret,
+                     struct briq_store **ret_store, struct briq_error *err) BRIQ_MUST;
+void briq_server_release(struct briq_server *server, struct briq_export *export);
+
+struct briq_resized {
+    uint64_t size_bytes; /* now */
+    unsigned dropped;    /* connections that were ended */
+};
+
+/*
+ * Gives an export the size `bytes`, or `more`: so many on top. NBD has no word for that, so all
+ * connections to it are ended then, and clients see the new size when they connect again. What is
+ * under way is answered first, if that takes no longer than drain_ns. 0, or -errno explained in
+ * err: -ENOENT, or as briq_store_resize().
+ */
+int briq_server_resize(struct briq_server *server, const char *name, uint64_t bytes, bool more,
+                       struct briq_resized *ret, struct briq_error *err) BRIQ_MUST;
+
+/*
+ * Takes an export away, flushes and closes its volume. With `force` its connections are ended
+ * first, as for a resize. 0 and how many; or -errno explained in err: -ENOENT; -EBUSY, there are
+ * connections, or somebody holds it: nothing has changed; or that of briq_store_close(), but then
+ * it is gone all the same.
+ */
+int briq_server_detach(struct briq_server *server, const char *name, bool force,
+                       unsigned *ret_dropped, struct briq_error *err) BRIQ_MUST;
+
 /* A descriptor that becomes readable when the last connection has ended; the server's. */
 int briq_server_idle_fd(const struct briq_server *server);
+
+/* Connections that were refused since the start, there being too many. Thread: any. */
+uint64_t briq_server_refused(const struct briq_server *server);
 
 /* Connections there are now. Thread: any. */
 unsigned briq_server_connections(const struct briq_server *server);

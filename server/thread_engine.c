@@ -38,7 +38,9 @@ struct thread_conn {
     struct briq_node node;
     struct thread_engine *engine;
     int fd;
-    bool again; /* there is more to do at once */
+    const struct briq_export *export; /* once it is chosen; under the engine's lock */
+    atomic_bool leaving;              /* its export is taken away, or has a new size */
+    bool again;                       /* there is more to do at once */
     sem_t woken;
     struct briq_out_pool pool;
     struct briq_recv_buf bufs[RECV_BUFS], *free;
@@ -52,9 +54,17 @@ static struct thread_conn *conn_of(struct briq_nbd_conn *nbd)
 
 /* ---- what the protocol asks for -------------------------------------------------------------- */
 
+/* From here on the connection is one of the export's. What happened to that between the handshake's
+ * last look at it and now would be missed: then the client must come again. */
 static int open_ctx(struct briq_nbd_conn *nbd, struct briq_ctx **ret)
 {
-    return briq_ctx_open(nbd->store, ret);
+    struct thread_conn *conn = conn_of(nbd);
+    pthread_mutex_lock(&conn->engine->lock);
+    conn->export = nbd->export;
+    bool missed = atomic_load(&nbd->export->leaving) ||
+                  briq_store_size(nbd->store) != nbd->session.size_bytes;
+    pthread_mutex_unlock(&conn->engine->lock);
+    return missed ? -EAGAIN : briq_ctx_open(nbd->store, ret);
 }
 
 static void close_ctx(struct briq_nbd_conn *nbd, struct briq_ctx *ctx)
@@ -206,6 +216,8 @@ static void serve(struct thread_conn *conn)
     bool limited = true;
     do {
         conn->again = false;
+        if (atomic_load(&conn->leaving))
+            briq_nbd_conn_drain(&conn->nbd);
         briq_nbd_conn_advance(&conn->nbd);
         send_replies(conn);
         limit_handshake(conn, end_ns, &limited);
@@ -345,12 +357,55 @@ static void shut_all(struct thread_engine *engine, int how)
         shutdown(BRIQ_CONTAINER_OF(node, struct thread_conn, node)->fd, how);
 }
 
-static void end_conns(struct thread_engine *engine)
+static struct timespec drain_end(const struct thread_engine *engine)
 {
     struct timespec end;
-    uint64_t drain_ns = engine->server->options.drain_ns;
     clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += (time_t)(drain_ns / 1000000000u);
+    end.tv_sec += (time_t)(engine->server->options.drain_ns / 1000000000u);
+    return end;
+}
+
+/* Under the lock. Those that the drop has marked; how many there still are. */
+static unsigned shut_leaving(struct thread_engine *engine, int how)
+{
+    unsigned count = 0;
+    for (struct briq_node *node = engine->conns.head.next; node != &engine->conns.head;
+         node = node->next) {
+        const struct thread_conn *conn = BRIQ_CONTAINER_OF(node, struct thread_conn, node);
+        if (!atomic_load(&conn->leaving))
+            continue;
+        count++;
+        if (how >= 0)
+            shutdown(conn->fd, how);
+    }
+    return count;
+}
+
+static unsigned drop_export(struct briq_server *server, const struct briq_export *export)
+{
+    struct thread_engine *engine = server->engine;
+    const struct timespec end = drain_end(engine);
+    pthread_mutex_lock(&engine->lock);
+    for (struct briq_node *node = engine->conns.head.next; node != &engine->conns.head;
+         node = node->next) {
+        struct thread_conn *conn = BRIQ_CONTAINER_OF(node, struct thread_conn, node);
+        if (conn->export == export)
+            atomic_store(&conn->leaving, true);
+    }
+    unsigned count = shut_leaving(engine, SHUT_RD);
+    int r = 0;
+    while (r == 0 && shut_leaving(engine, -1) > 0)
+        r = pthread_cond_timedwait(&engine->gone, &engine->lock, &end);
+    (void)shut_leaving(engine, SHUT_RDWR);
+    while (shut_leaving(engine, -1) > 0)
+        pthread_cond_wait(&engine->gone, &engine->lock);
+    pthread_mutex_unlock(&engine->lock);
+    return count;
+}
+
+static void end_conns(struct thread_engine *engine)
+{
+    const struct timespec end = drain_end(engine);
     pthread_mutex_lock(&engine->lock);
     engine->stopping = true;
     shut_all(engine, SHUT_RD);
@@ -411,6 +466,7 @@ static int describe(const struct briq_server *server, char *text, size_t room)
 const struct briq_engine_ops briq_thread_engine = {
     .start = start,
     .connect = give,
+    .drop = drop_export,
     .stop = stop,
     .free = free_engine,
     .describe = describe,

@@ -9,6 +9,7 @@
 #define BRIQ_SERVER_WORKER_H
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "common/ring/recv.h"
 #include "common/ring/ring.h"
@@ -48,6 +49,18 @@ struct briq_worker {
     bool ending, deaf;           /* deaf: does not accept any more */
 };
 
+/* Ending all connections to an export, on all workers. */
+struct briq_ring_drop {
+    const struct briq_export *export;
+    uint64_t at_ns;         /* when they must be gone */
+    _Atomic unsigned left;  /* workers that have not looked, and connections that have not ended */
+    _Atomic unsigned count; /* of connections */
+    sem_t done;             /* left is 0 */
+};
+
+/* One of those has. */
+void briq_ring_drop_less(struct briq_ring_drop *drop);
+
 /* ring_conn.c: a connection of a worker. */
 
 struct briq_ring_conn {
@@ -64,6 +77,7 @@ struct briq_ring_conn {
     struct briq_ring_task settle; /* at the end of a turn in which something has happened */
     struct briq_ring_task again;  /* posted to go on in the next turn */
     bool again_posted;
+    struct briq_ring_drop *drop;     /* that ends it; NULL: none does */
     struct briq_ring_timer deadline; /* of the handshake, then of draining */
 };
 

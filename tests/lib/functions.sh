@@ -25,6 +25,8 @@ set -eu -o pipefail
 PYTHON=${PYTHON:-/usr/bin/python3} # Debian's: the one that has libnbd's module
 seed=${BRIQ_SEED:-$((RANDOM << 15 | RANDOM))}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/briq.XXXXXX")
+# Daemons of this test are not found by others, nor theirs by it.
+export BRIQ_RUN_DIR=$tmp/run
 cleanup_commands=()
 
 cleanup() {
