@@ -117,15 +117,17 @@ assert h.pread(4096, 4096) == b'x' * 4096"
     expect_equal "daemons" "$(briq list --json | jq length)" 1
     [ ! -e "$BRIQ_RUN_DIR/two.control" ] || fail "the dead socket is still there"
 
-    # Another user, who can even get at the socket.
-    if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+    # Another user, who can even get at the socket: by the directory it works in, since those above
+    # are closed to it.
+    if [ "$(id -u)" -eq 0 ]; then
         chmod 777 "$BRIQ_RUN_DIR/one.control" "$BRIQ_RUN_DIR"
-        chmod 755 "$tmp"
-        answer=$(setpriv --reuid=65534 --regid=65534 --clear-groups "$PYTHON" -c "
-import socket
+        answer=$("$PYTHON" -c "
+import os, socket, sys
+os.chdir(sys.argv[1])
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
 s = socket.socket(socket.AF_UNIX)
-s.connect('$BRIQ_RUN_DIR/one.control')
-print(s.recv(1000).decode())")
+s.connect('one.control')
+print(s.recv(1000).decode())" "$BRIQ_RUN_DIR")
         expect_match "answer" "$answer" '{"ok":false,"errno":1,*'
         expect_failure 2 briq list
         expect_match "message" "$said" "*$BRIQ_RUN_DIR: not a directory of this user that nobody else can write to"
