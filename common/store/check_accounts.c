@@ -34,10 +34,11 @@ static void count_word(struct briq_checker *c, briq_word word, struct briq_check
 static void count_page(struct briq_checker *c, uint64_t page, struct briq_check_tally *tally)
 {
     const struct briq_map *map = &c->store->map;
-    uint64_t granule = briq_map_page_granule(map, page);
-    if (granule != 0) {
-        c->live[briq_space_seg_of(&c->store->space, granule)] += BRIQ_META_GRANULES;
-        tally->meta_granules += BRIQ_META_GRANULES;
+    briq_word place = briq_map_page_place(map, page);
+    if (place != 0) {
+        c->live[briq_space_seg_of(&c->store->space, briq_word_granule(place))] +=
+            briq_word_granules(place);
+        tally->meta_granules += briq_word_granules(place);
     }
     for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++)
         count_word(c, briq_map_word(map, page * BRIQ_PAGE_WORDS + i), tally);

@@ -90,7 +90,8 @@ static int check_words(struct briq_checker *c, uint64_t page)
 static void lose_page(struct briq_checker *c, uint64_t page, int error)
 {
     bool wanted = (c->page_flags[page] & BRIQ_CHECK_PAGE_WANTED) != 0;
-    unsigned long long where = briq_map_page_granule(&c->store->map, page) << BRIQ_GRANULE_SHIFT;
+    unsigned long long where = briq_word_granule(briq_map_page_place(&c->store->map, page))
+                               << BRIQ_GRANULE_SHIFT;
     uint64_t first = page * BRIQ_PAGE_WORDS;
     c->page_flags[page] |= BRIQ_CHECK_PAGE_LOST;
     c->pages_lost++;

@@ -138,14 +138,15 @@ static bool is_committed(const struct briq_checker *c, const struct briq_chunk *
            (chunk->segseq == head->segseq && chunk->seg == head->seg && chunk->off < head->off);
 }
 
-static bool is_newer(const struct briq_checker *c, uint64_t granule, uint64_t than)
+static bool is_newer(const struct briq_checker *c, briq_word place, briq_word than)
 {
     const struct briq_space *space = &c->store->space;
     if (than == 0)
         return true;
+    uint64_t granule = briq_word_granule(place), other = briq_word_granule(than);
     uint64_t a = briq_space_segseq(space, briq_space_seg_of(space, granule));
-    uint64_t b = briq_space_segseq(space, briq_space_seg_of(space, than));
-    return a != b ? a > b : granule > than;
+    uint64_t b = briq_space_segseq(space, briq_space_seg_of(space, other));
+    return a != b ? a > b : granule > other;
 }
 
 static void take_page(struct briq_checker *c, const struct briq_scan *scan,
@@ -154,11 +155,11 @@ static void take_page(struct briq_checker *c, const struct briq_scan *scan,
     struct briq_map *map = &c->store->map;
     uint64_t page = record->lba;
     if (record->type != BRIQ_REC_MAP_PAGE || page >= map->page_max ||
-        !(c->page_flags[page] & BRIQ_CHECK_PAGE_WANTED) || record->granules != BRIQ_META_GRANULES)
+        !(c->page_flags[page] & BRIQ_CHECK_PAGE_WANTED))
         return;
-    uint64_t granule = briq_scan_granule(scan, record);
-    if (is_newer(c, granule, briq_map_page_granule(map, page)))
-        briq_map_set_node(map, page, granule);
+    briq_word place = briq_word_data(briq_scan_granule(scan, record), record->granules);
+    if (is_newer(c, place, briq_map_page_place(map, page)))
+        briq_map_set_node(map, page, place);
 }
 
 static int find_pages_in(struct briq_checker *c, uint32_t seg)

@@ -19,6 +19,7 @@
 #include "common/base/align.h"
 #include "common/base/clock.h"
 #include "common/store/maintain.h"
+#include "common/store/page.h"
 #include "common/store/superblock.h"
 #include "common/store/tree.h"
 
@@ -93,7 +94,7 @@ static int wait_for_readers(struct briq_store *store)
 }
 
 /* Room in the META stream, waiting for windows and readers; segments are reserved for it. */
-static int meta_room(struct briq_store *store, struct briq_room *room)
+static int meta_room(struct briq_store *store, uint32_t granules, struct briq_room *room)
 {
     struct briq_stream *meta = briq_journal_meta(&store->journal);
     for (;;) {
@@ -102,7 +103,7 @@ static int meta_room(struct briq_store *store, struct briq_room *room)
         if (briq_store_is_latched(store))
             return -EIO; /* windows whose write failed never come back */
         pthread_mutex_lock(&meta->lock);
-        int r = briq_journal_room(&store->journal, meta, BRIQ_META_GRANULES, 0, room, &need);
+        int r = briq_journal_room(&store->journal, meta, granules, 0, room, &need);
         pthread_mutex_unlock(&meta->lock);
         if (r == 0)
             return 0;
@@ -121,50 +122,63 @@ static int meta_room(struct briq_store *store, struct briq_room *room)
     }
 }
 
-static int append_page(struct briq_store *store, enum briq_record_type type, uint64_t index,
-                       const void *page, uint64_t *ret_granule)
+static int append_payload(struct briq_store *store, enum briq_record_type type, uint64_t index,
+                          struct briq_payload *payload, briq_word *ret_place)
 {
     struct briq_room room;
     struct briq_stream *meta = briq_journal_meta(&store->journal);
-    int r = meta_room(store, &room);
+    payload->kind = BRIQ_PAYLOAD_EXTENT;
+    payload->granules = briq_extent_granules(payload->len);
+    payload->hash = briq_payload_hash(payload->bytes, payload->len);
+    int r = meta_room(store, payload->granules, &room);
     if (r < 0)
         return r;
-    struct briq_payload payload = {
-        .kind = BRIQ_PAYLOAD_EXTENT,
-        .codec = BRIQ_CODEC_RAW,
-        .len = BRIQ_PAGE_BYTES,
-        .granules = BRIQ_META_GRANULES,
-        .bytes = page,
-        .hash = briq_payload_hash(page, BRIQ_PAGE_BYTES),
-    };
     struct briq_record record = {.lba = index, .type = type, .count = 1};
     pthread_mutex_lock(&meta->lock);
-    record.check = briq_extent_write(room.payload, &payload, briq_meta_tag(type, index),
+    record.check = briq_extent_write(room.payload, payload, briq_meta_tag(type, index),
                                      type == BRIQ_REC_MAP_PAGE ? room.segseq : 0);
     briq_journal_commit(&store->journal, meta, &room, &record);
     pthread_mutex_unlock(&meta->lock);
-    *ret_granule = room.granule;
+    *ret_place = briq_word_data(room.granule, payload->granules);
     return briq_maintain_write(store, meta, false);
+}
+
+static int append_page(struct briq_store *store, enum briq_record_type type, uint64_t index,
+                       const void *page, briq_word *ret_place)
+{
+    struct briq_payload payload = {.codec = BRIQ_CODEC_RAW, .len = BRIQ_PAGE_BYTES, .bytes = page};
+    return append_payload(store, type, index, &payload, ret_place);
+}
+
+static int append_map_page(struct briq_store *store, uint64_t page, const briq_le64 *image,
+                           briq_word *ret_place)
+{
+    uint8_t packed[BRIQ_PAGE_BYTES];
+    uint32_t len = briq_page_pack(image, packed);
+    if (len == 0)
+        return append_page(store, BRIQ_REC_MAP_PAGE, page, image, ret_place);
+    struct briq_payload payload = {.codec = BRIQ_CODEC_PACKED, .len = len, .bytes = packed};
+    return append_payload(store, BRIQ_REC_MAP_PAGE, page, &payload, ret_place);
 }
 
 static int store_map_page(struct briq_store *store, uint64_t page, const briq_le64 *image,
                           bool hole)
 {
-    uint64_t granule = 0, old = briq_map_page_granule(&store->map, page);
+    briq_word place = 0, old = briq_map_page_place(&store->map, page);
     if (!hole) {
-        int r = append_page(store, BRIQ_REC_MAP_PAGE, page, image, &granule);
+        int r = append_map_page(store, page, image, &place);
         if (r < 0)
             return r;
-        briq_space_page_add(&store->space, granule, BRIQ_META_GRANULES);
-        atomic_fetch_add(&store->maintain.meta_granules, BRIQ_META_GRANULES);
+        briq_space_page_add(&store->space, briq_word_granule(place), briq_word_granules(place));
+        atomic_fetch_add(&store->maintain.meta_granules, briq_word_granules(place));
     }
-    briq_map_placed(&store->map, page, granule);
+    briq_map_placed(&store->map, page, place);
     briq_tree_page_placed(store, page);
     if (old != 0) {
-        int r = briq_space_page_sub(&store->space, old, BRIQ_META_GRANULES);
+        int r = briq_space_page_sub(&store->space, briq_word_granule(old), briq_word_granules(old));
         if (r < 0)
             return r;
-        atomic_fetch_sub(&store->maintain.meta_granules, BRIQ_META_GRANULES);
+        atomic_fetch_sub(&store->maintain.meta_granules, briq_word_granules(old));
     }
     briq_counter_add(&store->maintain.checkpoint_pages, 1);
     return 0;
@@ -252,11 +266,19 @@ int briq_checkpoint(struct briq_store *store, bool clean)
     return 0;
 }
 
+/* An extent of so many granules. */
+static uint64_t with_record(uint32_t granules)
+{
+    return (uint64_t)granules * BRIQ_GRANULE_BYTES + sizeof(struct briq_fmt_record);
+}
+
 uint64_t briq_checkpoint_bytes(struct briq_store *store)
 {
-    uint64_t pages = atomic_load(&store->map.dirty_count) + briq_tree_pages(store);
-    /* An extent, its record, and what the ends of windows leave unused. */
-    return pages * (BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES + sizeof(struct briq_fmt_record)) * 9 /
-               8 +
-           BRIQ_CHUNK_ALIGN;
+    uint64_t granule_end = (uint64_t)store->space.seg_end
+                           << (store->space.seg_shift - BRIQ_GRANULE_SHIFT);
+    uint32_t map_page = briq_extent_granules(briq_page_bytes_max(granule_end));
+    uint64_t bytes = atomic_load(&store->map.dirty_count) * with_record(map_page) +
+                     briq_tree_pages(store) * with_record(BRIQ_META_GRANULES);
+    /* And what the ends of windows and chunks leave unused. */
+    return bytes * 9 / 8 + BRIQ_CHUNK_ALIGN;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/store/page.h"
 #include "common/store/store.h"
 
 int briq_codec_init(struct briq_codec *codec, unsigned accel, bool hashing)
@@ -88,13 +89,15 @@ uint32_t briq_extent_write(uint8_t *dst, const struct briq_payload *payload, uin
 }
 
 /* The payload length that the header claims, or 0 when it cannot be that of `granules`. */
-static uint32_t plausible_len(const struct briq_fmt_extent *header, uint32_t granules)
+static uint32_t plausible_len(const struct briq_fmt_extent *header, uint32_t granules, uint64_t tag)
 {
     uint32_t len = briq_le16_get(header->len);
     if (header->reserved != 0 || len == 0 || briq_extent_granules(len) != granules)
         return 0;
     if (header->codec == BRIQ_CODEC_RAW)
         return len == BRIQ_BLOCK_SIZE ? len : 0;
+    if (header->codec == BRIQ_CODEC_PACKED)
+        return briq_tag_is_map_page(tag) && len < BRIQ_PAGE_BYTES ? len : 0;
     return header->codec == BRIQ_CODEC_LZ4 && len <= BRIQ_COMPRESSED_BYTES_MAX ? len : 0;
 }
 
@@ -104,6 +107,8 @@ static int decode(const uint8_t *payload, uint32_t len, uint8_t codec, uint8_t *
         memcpy(dst, payload, BRIQ_BLOCK_SIZE);
         return 0;
     }
+    if (BRIQ_UNLIKELY(codec == BRIQ_CODEC_PACKED))
+        return briq_page_unpack(payload, len, dst) ? 0 : -EBADMSG;
     int n = LZ4_decompress_safe((const char *)payload, (char *)dst, (int)len, BRIQ_BLOCK_SIZE);
     return n == (int)BRIQ_BLOCK_SIZE ? 0 : -EBADMSG;
 }
@@ -113,7 +118,7 @@ int briq_extent_parse(const uint8_t *src, uint32_t granules, uint64_t tag, uint6
 {
     struct briq_fmt_extent header;
     memcpy(&header, src, sizeof header);
-    uint32_t len = plausible_len(&header, granules);
+    uint32_t len = plausible_len(&header, granules, tag);
     if (BRIQ_UNLIKELY(len == 0))
         return -EBADMSG;
 

@@ -3,7 +3,8 @@
  * codec.h - from a 4 KiB block to what is stored of it, and back.
  *
  * A block is one of: zero, a repeated 32-bit pattern, or an extent = 8-byte header + LZ4 data (or
- * the raw block, where LZ4 gains less than 12.5 %), padded to 16-byte granules.
+ * the raw block, where LZ4 gains less than 12.5 %), padded to 16-byte granules. Metadata pages are
+ * extents too; map pages are packed, see page.h.
  *
  * The check in the header hashes the payload together with the block's address and the use of the
  * segment it lies in, so that a write that was lost or went astray is found by the reader, who
@@ -98,6 +99,11 @@ static inline uint32_t briq_extent_granules(uint32_t payload_bytes)
 static inline uint64_t briq_meta_tag(enum briq_record_type type, uint64_t index)
 {
     return (uint64_t)type << 56 | index;
+}
+
+static inline bool briq_tag_is_map_page(uint64_t tag)
+{
+    return tag >> 56 == BRIQ_REC_MAP_PAGE;
 }
 
 /* Fills 4096 bytes with the repeated pattern (host order of the 32-bit value). */

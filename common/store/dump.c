@@ -147,14 +147,16 @@ static bool in_segments(const struct dump *d, uint64_t granule)
     return seg >= d->sb.seg_first && seg < d->sb.seg_end;
 }
 
-static bool read_extent(const struct dump *d, uint64_t granule, enum briq_record_type type,
+static bool read_extent(const struct dump *d, briq_word place, enum briq_record_type type,
                         uint64_t index, uint64_t segseq, struct page *page)
 {
     uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
-    return in_segments(d, granule) &&
-           briq_device_read(d->dev, extent, sizeof extent, granule << BRIQ_GRANULE_SHIFT) == 0 &&
-           briq_extent_read(extent, BRIQ_META_GRANULES, briq_meta_tag(type, index), segseq,
-                            page->bytes) == 0;
+    uint64_t granule = briq_word_granule(place);
+    uint32_t granules = briq_word_granules(place);
+    return in_segments(d, granule) && granules <= BRIQ_META_GRANULES &&
+           briq_device_read(d->dev, extent, granules * BRIQ_GRANULE_BYTES,
+                            granule << BRIQ_GRANULE_SHIFT) == 0 &&
+           briq_extent_read(extent, granules, briq_meta_tag(type, index), segseq, page->bytes) == 0;
 }
 
 /* Brings page `index` of a level of the tree, which `pointer` names, into *page. */
@@ -165,7 +167,7 @@ static bool load_tree_page(const struct dump *d, enum briq_record_type type, uin
         return page->sound;
     uint64_t granule = briq_tree_granule(pointer);
     page->index = index;
-    page->sound = read_extent(d, granule, type, index, 0, page) &&
+    page->sound = read_extent(d, briq_word_data(granule, BRIQ_META_GRANULES), type, index, 0, page) &&
                   briq_tree_pointer(granule, page->bytes, type, index) == pointer;
     return page->sound;
 }
@@ -333,13 +335,14 @@ static enum found load_map_page(struct dump *d, uint64_t index)
                                   index / BRIQ_PAGE_WORDS, &d->map_root, &d->map_node);
     if (found != FOUND)
         return found;
-    uint64_t granule = child_of(&d->map_node, index), segseq;
-    if (granule == 0)
+    briq_word place = child_of(&d->map_node, index);
+    uint64_t segseq;
+    if (place == 0)
         return NOTHING;
     if (d->map_page.index != index) {
         d->map_page.index = index;
-        d->map_page.sound = find_segseq(d, granule, &segseq) &&
-                            read_extent(d, granule, BRIQ_REC_MAP_PAGE, index, segseq, &d->map_page);
+        d->map_page.sound = find_segseq(d, briq_word_granule(place), &segseq) &&
+                            read_extent(d, place, BRIQ_REC_MAP_PAGE, index, segseq, &d->map_page);
     }
     return d->map_page.sound ? FOUND : DAMAGED;
 }

@@ -17,7 +17,7 @@
 #include "common/base/le.h"
 
 #define BRIQ_FMT_MAGIC   "BRIQVOL\n"
-#define BRIQ_FMT_VERSION 1u
+#define BRIQ_FMT_VERSION 2u
 
 /* Bits of features_incompat that this version knows. */
 #define BRIQ_FEATURE_UNFINISHED UINT64_C(1) /* being filled by who made it: not to be used yet */
@@ -160,10 +160,20 @@ struct briq_fmt_extent {
 enum briq_codec_id {
     BRIQ_CODEC_RAW = 0,
     BRIQ_CODEC_LZ4 = 1,
+    BRIQ_CODEC_PACKED = 2, /* map pages only: struct briq_fmt_page */
 };
 
 #define BRIQ_EXTENT_HEADER_BYTES 8u
 #define BRIQ_EXTENT_GRANULES_MAX 257u /* a raw 4 KiB block: 4096 + 8 bytes */
+
+/* Begins the payload of a packed map page; a bit for each word, whether it is not zero (unless all
+ * are not), and their varying bits follow. */
+struct briq_fmt_page {
+    briq_le64 vary; /* bits in which the words that are not zero differ */
+    briq_le64 base; /* what they have in the others; 0 in those that vary */
+    briq_le16 used; /* how many words are not zero */
+    briq_le16 reserved[3];
+};
 
 /* One segment in a segment page. */
 struct briq_fmt_segment {
@@ -194,6 +204,7 @@ static_assert(offsetof(struct briq_fmt_chunk, segseq) == 24, "chunk segseq");
 static_assert(offsetof(struct briq_fmt_chunk, xxh64) == 56, "chunk xxh64");
 static_assert(sizeof(struct briq_fmt_record) == 24, "record");
 static_assert(sizeof(struct briq_fmt_extent) == BRIQ_EXTENT_HEADER_BYTES, "extent");
+static_assert(sizeof(struct briq_fmt_page) == 24, "packed page");
 static_assert(sizeof(struct briq_fmt_segment) == 16, "segment");
 static_assert(BRIQ_SEGS_PER_PAGE * sizeof(struct briq_fmt_segment) == BRIQ_PAGE_BYTES, "seg page");
 /* A compressed block with the smallest header fits one device sector: a lone write is 4 KiB. */

@@ -189,7 +189,7 @@ uint64_t briq_map_take(struct briq_map *map, briq_le64 *image, bool *ret_hole)
     return page;
 }
 
-void briq_map_placed(struct briq_map *map, uint64_t page, uint64_t granule)
+void briq_map_placed(struct briq_map *map, uint64_t page, briq_word place)
 {
-    atomic_store_explicit(&map->nodes[page], granule | BRIQ_MAP_RESIDENT, memory_order_release);
+    atomic_store_explicit(&map->nodes[page], place | BRIQ_MAP_RESIDENT, memory_order_release);
 }

@@ -6,9 +6,9 @@
  * page is in memory, and the word itself. Both arrays are reserved for the largest volume at open
  * and never move. A page is one of
  *
- *   hole        node 0: all its words are zero, readable without more ado
- *   on medium   node = granule of its image: load it first (briq_map_install)
- *   resident    node = RESIDENT | granule of its last image, 0 if it has none
+ *   hole       node 0: all its words are zero, readable without more ado
+ *   on medium  node = place of its image, a data word (word.h): load it first (briq_map_install)
+ *   resident   node = RESIDENT | place of its last image, 0 if it has none
  *
  * Changes happen under the page's stripe lock, by a thread that also holds a stream lock. That is
  * what makes a checkpoint's cut exact: who holds all stream locks knows that no page changes.
@@ -91,8 +91,8 @@ static inline bool briq_map_page_is_hole(const struct briq_map *map, uint64_t pa
     return atomic_load_explicit(&map->nodes[page], memory_order_acquire) == 0;
 }
 
-/* Granule of the page's image on the medium, 0 = none. */
-static inline uint64_t briq_map_page_granule(const struct briq_map *map, uint64_t page)
+/* Where the page's image is on the medium, as a data word says where a block is; 0 = nowhere. */
+static inline briq_word briq_map_page_place(const struct briq_map *map, uint64_t page)
 {
     return atomic_load_explicit(&map->nodes[page], memory_order_acquire) & ~BRIQ_MAP_RESIDENT;
 }
@@ -134,13 +134,13 @@ void briq_map_cut(struct briq_map *map);
  * *ret_hole is true when it holds nothing. Takes the stripe lock. Thread: the checkpoint. */
 uint64_t briq_map_take(struct briq_map *map, briq_le64 *image, bool *ret_hole);
 
-/* The page's image now stands at `granule` (0 = a hole). Thread: the checkpoint. */
-void briq_map_placed(struct briq_map *map, uint64_t page, uint64_t granule);
+/* The page's image now stands at `place` (0 = a hole). Thread: the checkpoint. */
+void briq_map_placed(struct briq_map *map, uint64_t page, briq_word place);
 
 /* Sets a node while nobody uses the map yet. Thread: open. */
-static inline void briq_map_set_node(struct briq_map *map, uint64_t page, uint64_t granule)
+static inline void briq_map_set_node(struct briq_map *map, uint64_t page, briq_word place)
 {
-    atomic_store_explicit(&map->nodes[page], granule, memory_order_relaxed);
+    atomic_store_explicit(&map->nodes[page], place, memory_order_relaxed);
 }
 
 #endif

@@ -241,11 +241,11 @@ static enum briq_step page_loaded(struct briq_ctx *ctx, struct briq_op *op)
 {
     struct briq_op_state *st = briq_op_state(op);
     uint32_t at = st->buf->items[0].off;
-    uint64_t granule = (op->io[0].off + at) >> BRIQ_GRANULE_SHIFT;
     int r = briq_op_io_result(op);
     op->io_count = 0;
     if (r == 0)
-        r = briq_tree_install_page(ctx->store, st->page, granule, st->buf->mem + at);
+        r = briq_tree_install_page(ctx->store, st->page, st->buf->items[0].word,
+                                   st->buf->mem + at);
     briq_op_put_buf(ctx, op);
     if (r == 0)
         return briq_op_next(op, st->resume);
@@ -260,12 +260,13 @@ enum briq_step briq_op_load_page(struct briq_ctx *ctx, struct briq_op *op, uint6
     enum briq_step step;
     if (!briq_op_need_buf(ctx, op, phase, &step))
         return step;
-    uint64_t granule = briq_map_page_granule(&ctx->store->map, page);
+    briq_word place = briq_map_page_place(&ctx->store->map, page);
     st->buf->used = st->buf->item_count = 0;
     op->io_count = 0;
-    bool fits =
-        briq_op_plan_read(ctx, op, granule << BRIQ_GRANULE_SHIFT,
-                          BRIQ_EXTENT_HEADER_BYTES + BRIQ_PAGE_BYTES, &st->buf->items[0].off);
+    st->buf->items[0].word = place;
+    bool fits = briq_op_plan_read(ctx, op, briq_word_granule(place) << BRIQ_GRANULE_SHIFT,
+                                  briq_word_granules(place) * BRIQ_GRANULE_BYTES,
+                                  &st->buf->items[0].off);
     BRIQ_ASSERT(fits);
     st->page = page;
     st->resume = phase;

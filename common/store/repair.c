@@ -107,7 +107,7 @@ static int rewrite_metadata(struct briq_checker *c)
     const struct briq_tree *tree = &store->tree;
     int r = 0;
     for (uint64_t page = 0; page < store->map.page_max && r == 0; page++)
-        if (is_unbacked(c, briq_map_page_granule(&store->map, page)))
+        if (is_unbacked(c, briq_word_granule(briq_map_page_place(&store->map, page))))
             r = briq_tree_rewrite(store, BRIQ_REC_MAP_PAGE, page);
     if (r == 0)
         r = rewrite_level(c, BRIQ_REC_MAP_NODE, tree->map_nodes, tree->map_node_max);

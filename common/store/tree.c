@@ -74,16 +74,18 @@ static uint64_t segseq_for(const struct briq_store *store, enum briq_record_type
 }
 
 int briq_tree_read(struct briq_store *store, enum briq_record_type type, uint64_t index,
-                   uint64_t granule, void *ret)
+                   briq_word place, void *ret)
 {
     uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
-    if (!briq_space_contains(&store->space, granule, BRIQ_META_GRANULES))
+    if (!briq_tree_place_is_valid(&store->space, place))
         return -EUCLEAN;
-    uint64_t where = granule << BRIQ_GRANULE_SHIFT;
-    int r = briq_read_bytes(store, extent, sizeof extent, where);
+    uint64_t granule = briq_word_granule(place);
+    uint32_t granules = briq_word_granules(place);
+    int r = briq_read_bytes(store, extent, granules * BRIQ_GRANULE_BYTES,
+                            granule << BRIQ_GRANULE_SHIFT);
     if (r < 0)
         return r;
-    r = briq_extent_read(extent, BRIQ_META_GRANULES, briq_meta_tag(type, index),
+    r = briq_extent_read(extent, granules, briq_meta_tag(type, index),
                          segseq_for(store, type, granule), ret);
     return r < 0 ? -EUCLEAN : 0;
 }
@@ -92,7 +94,7 @@ static int read_tree_page(struct briq_store *store, enum briq_record_type type, 
                           uint64_t pointer, void *ret)
 {
     uint64_t granule = briq_tree_granule(pointer);
-    int r = briq_tree_read(store, type, index, granule, ret);
+    int r = briq_tree_read(store, type, index, briq_word_data(granule, BRIQ_META_GRANULES), ret);
     if (r == 0 && briq_tree_pointer(granule, ret, type, index) != pointer)
         r = -EUCLEAN;
     if (r == 0)
@@ -100,15 +102,17 @@ static int read_tree_page(struct briq_store *store, enum briq_record_type type, 
     return r;
 }
 
-int briq_tree_install_page(struct briq_store *store, uint64_t page, uint64_t granule,
+int briq_tree_install_page(struct briq_store *store, uint64_t page, briq_word place,
                            const uint8_t *extent)
 {
     briq_le64 image[BRIQ_PAGE_WORDS];
     /* Others may have loaded it, changed it, and a checkpoint stored it elsewhere since. */
     if (briq_map_page_ready(&store->map, page))
         return 0;
-    int r = briq_extent_read(extent, BRIQ_META_GRANULES, briq_meta_tag(BRIQ_REC_MAP_PAGE, page),
-                             segseq_for(store, BRIQ_REC_MAP_PAGE, granule), (uint8_t *)image);
+    int r = briq_extent_read(extent, briq_word_granules(place),
+                             briq_meta_tag(BRIQ_REC_MAP_PAGE, page),
+                             segseq_for(store, BRIQ_REC_MAP_PAGE, briq_word_granule(place)),
+                             (uint8_t *)image);
     if (r < 0)
         return -EUCLEAN;
     briq_map_install(&store->map, page, image);
@@ -120,7 +124,7 @@ int briq_tree_need_page(struct briq_store *store, uint64_t page)
     if (briq_map_page_ready(&store->map, page))
         return 0;
     briq_le64 image[BRIQ_PAGE_WORDS];
-    int r = briq_tree_read(store, BRIQ_REC_MAP_PAGE, page, briq_map_page_granule(&store->map, page),
+    int r = briq_tree_read(store, BRIQ_REC_MAP_PAGE, page, briq_map_page_place(&store->map, page),
                            image);
     if (r == 0)
         briq_map_install(&store->map, page, image);
@@ -170,14 +174,13 @@ static int load_map_node(struct briq_store *store, uint64_t index, uint64_t poin
         return r;
     store->tree.map_nodes[index] = pointer;
     for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++) {
-        uint64_t granule = briq_le64_get(page[i]);
+        briq_word place = briq_le64_get(page[i]);
         uint64_t map_page = index * BRIQ_PAGE_WORDS + i;
-        if (granule == 0)
+        if (place == 0)
             continue;
-        if (map_page >= store->map.page_max ||
-            !briq_space_contains(&store->space, granule, BRIQ_META_GRANULES))
+        if (map_page >= store->map.page_max || !briq_tree_place_is_valid(&store->space, place))
             return -EUCLEAN;
-        briq_map_set_node(&store->map, map_page, granule);
+        briq_map_set_node(&store->map, map_page, place);
     }
     return 0;
 }
@@ -286,9 +289,11 @@ static int store_page(struct briq_store *store, enum briq_record_type type, uint
 {
     uint64_t granule = 0, old = *pointer;
     if (!page_is_zero(page)) {
-        int r = append(store, type, index, page, &granule);
+        briq_word place;
+        int r = append(store, type, index, page, &place);
         if (r < 0)
             return r;
+        granule = briq_word_granule(place);
         briq_space_tree_add(&store->space, granule, BRIQ_META_GRANULES);
     }
     *pointer = granule == 0 ? 0 : briq_tree_pointer(granule, page, type, index);
@@ -306,7 +311,7 @@ static int store_map_node(struct briq_store *store, uint64_t index, briq_tree_ap
     for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++) {
         uint64_t map_page = index * BRIQ_PAGE_WORDS + i;
         bool exists = map_page < store->map.page_max;
-        page[i] = briq_le64_of(exists ? briq_map_page_granule(&store->map, map_page) : 0);
+        page[i] = briq_le64_of(exists ? briq_map_page_place(&store->map, map_page) : 0);
     }
     return store_page(store, BRIQ_REC_MAP_NODE, index, page, &store->tree.map_nodes[index], append);
 }
@@ -396,7 +401,8 @@ bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint6
     const struct briq_tree *tree = &store->tree;
     switch (type) {
     case BRIQ_REC_MAP_PAGE:
-        return index < store->map.page_max && briq_map_page_granule(&store->map, index) == granule;
+        return index < store->map.page_max &&
+               briq_word_granule(briq_map_page_place(&store->map, index)) == granule;
     case BRIQ_REC_MAP_NODE:
         return index < tree->map_node_max && briq_tree_granule(tree->map_nodes[index]) == granule;
     case BRIQ_REC_SEG_PAGE:

@@ -154,7 +154,7 @@ static void prepare_damaged(struct stage *s, struct snapshot *snapshot)
 {
     make_volume(s, 0, false);
     (void)stage_volume_open(s, &(struct briq_open_options){.read_only = true});
-    uint64_t at = briq_map_page_granule(&s->store->map, 0) << BRIQ_GRANULE_SHIFT;
+    uint64_t at = briq_word_granule(briq_map_page_place(&s->store->map, 0)) << BRIQ_GRANULE_SHIFT;
     (void)stage_volume_close(s);
     stage_keep(s, snapshot);
     snapshot->bytes[at + 100] ^= 1;

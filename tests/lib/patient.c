@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/align.h"
 #include "common/device/device.h"
 #include "common/store/engine.h"
 #include "common/store/tree.h"
 #include "tests/lib/fixture.h"
+#include "tests/lib/loosen.h"
 
 #define RUN_BLOCKS_MAX 24u
 #define LIFE_OPS       160u
@@ -129,6 +131,18 @@ void test_patient_renew(struct test_patient *p)
     test_image_open(&p->image, p->path.text);
 }
 
+void test_patient_loosen(struct test_patient *p)
+{
+    /* A segment that was never used may lie behind the end of the file. */
+    struct briq_superblock sb;
+    need(briq_superblock_decode(p->image.bytes, &sb) == BRIQ_SB_OK, "decoding the superblock");
+    uint64_t size = (uint64_t)sb.seg_end << sb.seg_shift;
+    need(ftruncate(p->image.fd, (off_t)briq_max_u64(size, p->image.size)) == 0, "growing an image");
+    test_patient_renew(p);
+    test_loosen(p->image.bytes, p->image.size, (1u << TEST_PATIENT_PAGES) - 1);
+    test_image_restore(&p->image);
+}
+
 void test_patient_restore(struct test_patient *p)
 {
     test_image_restore(&p->image);
@@ -226,7 +240,7 @@ void test_patient_places(const struct test_patient *p, struct test_places *ret)
     ret->seg_shift = store->space.seg_shift;
     ret->seg_page = place_of(store->tree.seg_pages[ret->seg_first / BRIQ_SEGS_PER_PAGE]);
     for (unsigned page = 0; page < TEST_PATIENT_PAGES; page++)
-        ret->map_page[page] = place_of(briq_map_page_granule(&store->map, page));
+        ret->map_page[page] = place_of(briq_map_page_place(&store->map, page));
     for (uint32_t block = 0; block < TEST_PATIENT_BLOCKS; block++) {
         need(briq_tree_need_page(store, briq_map_page_of(block)) == 0, "loading a map page");
         briq_word word = briq_map_word(&store->map, block);

@@ -53,6 +53,9 @@ struct briq_store *test_patient_store(const struct test_patient *p);
 /* Takes the file as it is now for the sound one. */
 void test_patient_renew(struct test_patient *p);
 
+/* Stores its map pages raw from now on: words can be changed in them then. */
+void test_patient_loosen(struct test_patient *p);
+
 /* Undoes all damage, and removes what openings left beside the file. */
 void test_patient_restore(struct test_patient *p);
 
@@ -113,7 +116,7 @@ struct briq_segment_entry test_patient_entry(const struct test_patient *p,
 void test_patient_put_entry(struct test_patient *p, const struct test_places *places, uint32_t seg,
                             const struct briq_segment_entry *entry);
 
-/* Changes one word of the map. Other changes of its page are lost. */
+/* Changes one word of the map of a loosened patient. Other changes of its page are lost. */
 void test_patient_put_word(struct test_patient *p, const struct test_places *places, uint32_t block,
                            briq_word word);
 

@@ -49,16 +49,25 @@ static uint64_t use_of(const struct walk *w, enum briq_record_type type, uint64_
     return protocol_segment(w->p, seg)->table_use[w->which];
 }
 
+/* Pages above the map pages all have the same length. */
+static briq_word whole_page_at(uint64_t pointer)
+{
+    return briq_word_data(briq_tree_granule(pointer), BRIQ_META_GRANULES);
+}
+
 /* Reads one page and notes that it is needed. */
 static bool need_page(const struct walk *w, enum briq_record_type type, uint64_t index,
-                      uint64_t granule, const char *what, briq_le64 page[BRIQ_PAGE_WORDS])
+                      briq_word place, const char *what, briq_le64 page[BRIQ_PAGE_WORDS])
 {
     uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
-    need_range(w, granule, BRIQ_META_GRANULES, PROTOCOL_NEEDS_PAGE, what, index);
-    if (briq_device_read(w->p->reader, extent, sizeof extent, granule << BRIQ_GRANULE_SHIFT) < 0)
+    uint64_t granule = briq_word_granule(place);
+    uint32_t granules = briq_word_granules(place);
+    need_range(w, granule, granules, PROTOCOL_NEEDS_PAGE, what, index);
+    if (briq_device_read(w->p->reader, extent, granules * BRIQ_GRANULE_BYTES,
+                         granule << BRIQ_GRANULE_SHIFT) < 0)
         return false; /* the disk has stopped */
-    if (briq_extent_read(extent, BRIQ_META_GRANULES, briq_meta_tag(type, index),
-                         use_of(w, type, granule), (uint8_t *)page) == 0)
+    if (briq_extent_read(extent, granules, briq_meta_tag(type, index), use_of(w, type, granule),
+                         (uint8_t *)page) == 0)
         return true;
     protocol_complain(w->p, "superblock of generation %" PRIu64 ": %s %" PRIu64 " is not there",
                       w->sb->generation, what, index);
@@ -79,11 +88,19 @@ static void need_blocks(const struct walk *w, uint64_t page_index,
 static void need_node(const struct walk *w, uint64_t index, uint64_t pointer)
 {
     briq_le64 node[BRIQ_PAGE_WORDS], page[BRIQ_PAGE_WORDS];
-    if (!need_page(w, BRIQ_REC_MAP_NODE, index, briq_tree_granule(pointer), "map node", node))
+    if (!need_page(w, BRIQ_REC_MAP_NODE, index, whole_page_at(pointer), "map node", node))
         return;
     for (unsigned i = 0; i < BRIQ_PAGE_WORDS; i++) {
-        uint64_t granule = briq_le64_get(node[i]), number = index * BRIQ_PAGE_WORDS + i;
-        if (granule != 0 && need_page(w, BRIQ_REC_MAP_PAGE, number, granule, "map page", page))
+        briq_word place = briq_le64_get(node[i]);
+        uint64_t number = index * BRIQ_PAGE_WORDS + i;
+        if (place == 0)
+            continue;
+        if (!briq_word_is_data(place) || briq_word_granules(place) > BRIQ_META_GRANULES)
+            protocol_complain(w->p,
+                              "superblock of generation %" PRIu64 ": map node %" PRIu64
+                              " does not say where map page %" PRIu64 " is",
+                              w->sb->generation, index, number);
+        else if (need_page(w, BRIQ_REC_MAP_PAGE, number, place, "map page", page))
             need_blocks(w, number, page);
     }
 }
@@ -93,7 +110,7 @@ static void need_map(const struct walk *w)
     briq_le64 root[BRIQ_PAGE_WORDS];
     for (uint64_t i = 0; i < BRIQ_MAP_ROOTS; i++) {
         if (w->sb->map_roots[i] == 0 ||
-            !need_page(w, BRIQ_REC_MAP_ROOT, i, briq_tree_granule(w->sb->map_roots[i]), "map root",
+            !need_page(w, BRIQ_REC_MAP_ROOT, i, whole_page_at(w->sb->map_roots[i]), "map root",
                        root))
             continue;
         for (unsigned k = 0; k < BRIQ_PAGE_WORDS; k++)
@@ -105,7 +122,7 @@ static void need_map(const struct walk *w)
 static void need_segment_page(const struct walk *w, uint64_t index, uint64_t pointer)
 {
     briq_le64 page[BRIQ_PAGE_WORDS];
-    if (!need_page(w, BRIQ_REC_SEG_PAGE, index, briq_tree_granule(pointer), "segment page", page))
+    if (!need_page(w, BRIQ_REC_SEG_PAGE, index, whole_page_at(pointer), "segment page", page))
         return;
     for (unsigned i = 0; i < BRIQ_SEGS_PER_PAGE; i++) {
         struct briq_segment_entry e;
@@ -124,7 +141,7 @@ static void need_segment_table(const struct walk *w)
     briq_le64 root[BRIQ_PAGE_WORDS];
     for (uint64_t i = 0; i < BRIQ_SEG_ROOTS; i++) {
         if (w->sb->seg_roots[i] == 0 ||
-            !need_page(w, BRIQ_REC_SEG_ROOT, i, briq_tree_granule(w->sb->seg_roots[i]),
+            !need_page(w, BRIQ_REC_SEG_ROOT, i, whole_page_at(w->sb->seg_roots[i]),
                        "segment root", root))
             continue;
         for (unsigned k = 0; k < BRIQ_PAGE_WORDS; k++)

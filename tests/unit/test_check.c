@@ -40,6 +40,14 @@ static int set_up_small(void **state)
     return test_ward_open(state, PROGRAM, 16, TEST_PATIENT_CLEAN);
 }
 
+static int set_up_loose(void **state)
+{
+    int r = set_up_small(state);
+    test_patient_loosen(&fixture_of(state)->patient);
+    test_patient_places(&fixture_of(state)->patient, &fixture_of(state)->places);
+    return r;
+}
+
 static int set_up_large(void **state)
 {
     return test_ward_open(state, PROGRAM, 18, TEST_PATIENT_CLEAN);
@@ -219,7 +227,7 @@ static void damage_to_the_map_is_named(void **state)
     expect_finding(f, false, "map root 0", COUNTER(map_errors));
     test_image_flip(&f->patient.image, f->places.map_node + 9, 1);
     expect_finding(f, false, "map node 0", COUNTER(map_errors));
-    test_image_flip(&f->patient.image, f->places.map_page[1] + 4000, 1);
+    test_image_flip(&f->patient.image, f->places.map_page[1] + 400, 1);
     expect_finding(f, false, "map page 1", COUNTER(map_errors));
     assert_non_null(strstr(f->findings.text, "blocks 512 to 1023"));
 }
@@ -487,6 +495,7 @@ static void the_dump_goes_on_behind_damage(void **state)
 }
 
 #define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, test_ward_close)
+#define LOOSE(name) cmocka_unit_test_setup_teardown(name, set_up_loose, test_ward_close)
 #define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, test_ward_close)
 #define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, test_ward_close)
 
@@ -494,8 +503,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         SMALL(a_sound_volume_is_sound),
+        LOOSE(a_sound_volume_is_sound),
         LARGE(a_sound_volume_is_sound),
         SMALL(it_stays_sound_through_its_life),
+        LOOSE(it_stays_sound_through_its_life),
         LARGE(it_stays_sound_through_its_life),
         SMALL(a_new_volume_is_sound),
         CUT(a_volume_that_was_not_closed_is_no_error),
@@ -508,13 +519,13 @@ int main(int argc, char **argv)
         SMALL(damage_to_the_segment_table_is_named),
         SMALL(damage_to_a_chunk_header_is_named),
         SMALL(damage_to_a_payload_is_named_by_its_block),
-        SMALL(a_word_that_cannot_be_is_named),
-        SMALL(a_block_behind_the_end_is_named),
-        SMALL(two_blocks_at_one_place_are_named),
+        LOOSE(a_word_that_cannot_be_is_named),
+        LOOSE(a_block_behind_the_end_is_named),
+        LOOSE(two_blocks_at_one_place_are_named),
         SMALL(wrong_counts_are_named),
         SMALL(wrong_figures_of_the_volume_are_named),
         SMALL(a_bad_segment_is_named),
-        SMALL(nonsense_with_sound_checksums_ends_nothing),
+        LOOSE(nonsense_with_sound_checksums_ends_nothing),
         LARGE(the_dump_shows_every_structure),
         SMALL(the_dump_can_be_limited),
         SMALL(the_dump_goes_on_behind_damage),

@@ -92,6 +92,13 @@ static const struct field record[] = {
     FIELD(briq_fmt_record, check),
 };
 
+static const struct field page[] = {
+    FIELD(briq_fmt_page, vary),
+    FIELD(briq_fmt_page, base),
+    FIELD(briq_fmt_page, used),
+    FIELD(briq_fmt_page, reserved),
+};
+
 static const struct field segment[] = {
     FIELD(briq_fmt_segment, segseq),  FIELD(briq_fmt_segment, live),
     FIELD(briq_fmt_segment, state),   FIELD(briq_fmt_segment, kind),
@@ -109,6 +116,7 @@ static const struct {
     {"chunk", chunk, BRIQ_COUNT_OF(chunk), sizeof(struct briq_fmt_chunk)},
     {"record", record, BRIQ_COUNT_OF(record), sizeof(struct briq_fmt_record)},
     {"extent", NULL, 0, 0}, /* its payload has no fixed size */
+    {"packed map page", page, BRIQ_COUNT_OF(page), sizeof(struct briq_fmt_page)},
     {"segment", segment, BRIQ_COUNT_OF(segment), sizeof(struct briq_fmt_segment)},
 };
 

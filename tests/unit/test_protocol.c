@@ -232,7 +232,7 @@ static void a_page_overwritten_in_place(void **state)
     expect(f, "over a page of the map");
     wipe(f, briq_tree_granule(sb->seg_roots[0]) << BRIQ_GRANULE_SHIFT);
     expect(f, "over a page of the map");
-    wipe(f, briq_map_page_granule(&f->store->map, 0) << BRIQ_GRANULE_SHIFT);
+    wipe(f, briq_word_granule(briq_map_page_place(&f->store->map, 0)) << BRIQ_GRANULE_SHIFT);
     expect(f, "over a page of the map");
 }
 

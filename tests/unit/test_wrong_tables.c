@@ -33,6 +33,7 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     test_patient_open(&f->patient, test_seed("build/tests/unit/test_wrong_tables"), 16,
                       TEST_PATIENT_CLEAN);
+    test_patient_loosen(&f->patient);
     test_patient_places(&f->patient, &f->places);
     *state = f;
     return 0;

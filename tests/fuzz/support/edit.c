@@ -86,10 +86,13 @@ static struct place place_of(const struct fuzz_volume *v, const struct edit *e, 
     case FUZZ_SUPERBLOCK_B:
         return (struct place){BRIQ_SB_B_OFFSET, offsetof(struct briq_fmt_superblock, reserved2), 1};
     case FUZZ_PAGE:
-        return (struct place){v->pages[page].at, BRIQ_EXTENT_HEADER_BYTES + BRIQ_PAGE_BYTES, page};
+        return (struct place){v->pages[page].at, BRIQ_EXTENT_HEADER_BYTES + v->pages[page].bytes, page};
     case FUZZ_MAP_WORD:
         page = MAP_PAGE_0 + (e->where % 2 == 0 ? 0 : 1);
-        return (struct place){page_bytes_at(&v->pages[page]) + map_word_at(e, which) * 8, 8, page};
+        /* In a packed page: some of its bits. */
+        return (struct place){page_bytes_at(&v->pages[page]) +
+                                  map_word_at(e, which) * 8 % (v->pages[page].bytes & ~7u),
+                              8, page};
     case FUZZ_SEGMENT:
         return (struct place){page_bytes_at(&v->pages[0]) +
                                   (FUZZ_SEG_FIRST + which % (FUZZ_SEG_END - FUZZ_SEG_FIRST)) *
@@ -252,7 +255,7 @@ static uint64_t pointer_at(const struct fuzz_volume *v, uint32_t page, unsigned 
     case BRIQ_REC_MAP_NODE:
         return page_bytes_at(&v->pages[page + 1]);
     default:
-        return 0; /* a map page is named by its place alone */
+        return 0;
     }
 }
 
@@ -260,6 +263,8 @@ static void seal_page(struct fuzz_volume *v, uint32_t number, struct seals *seal
 {
     const struct fuzz_page *page = &v->pages[number];
     put32(v, page->at, check_of(v, page->at, briq_meta_tag(page->type, page->index), page->use));
+    if (page->type == BRIQ_REC_MAP_PAGE)
+        return; /* named by its place alone */
     uint64_t pointer =
         briq_tree_pointer(page->pointer & BRIQ_WORD_GRANULE_MASK,
                           fuzz_disk_bytes(v->disk) + page_bytes_at(page), page->type, page->index);

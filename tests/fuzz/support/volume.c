@@ -12,6 +12,7 @@
 #include "common/store/codec.h"
 #include "common/store/tree.h"
 #include "tests/lib/ledger.h"
+#include "tests/lib/loosen.h"
 
 #define LIVES      4u
 #define LIFE_OPS   40u
@@ -197,11 +198,15 @@ static struct fuzz_page page_at(const struct fuzz_volume *v, enum briq_record_ty
     struct fuzz_page page = {.type = type,
                              .index = index,
                              .at = briq_tree_granule(pointer) << BRIQ_GRANULE_SHIFT,
+                             .bytes = BRIQ_PAGE_BYTES,
                              .pointer = pointer};
     need(page.at != 0, "finding a page of the tree");
     for (uint32_t i = 0; i < v->record_count && type == BRIQ_REC_MAP_PAGE; i++)
-        if (v->records[i].payload_at == page.at)
+        if (v->records[i].payload_at == page.at) {
             page.use = v->records[i].use;
+            page.bytes = v->records[i].record.granules * BRIQ_GRANULE_BYTES -
+                         BRIQ_EXTENT_HEADER_BYTES;
+        }
     return page;
 }
 
@@ -239,6 +244,7 @@ struct fuzz_volume *fuzz_volume_make(enum fuzz_state state)
     need(briq_store_close(store) == 0, "closing");
     if (left != disk)
         fuzz_disk_close(disk);
+    test_loosen(fuzz_disk_change(left, 0, FUZZ_DISK_BYTES), FUZZ_DISK_BYTES, 1);
     fuzz_disk_keep(left);
     return look_at(left);
 }

@@ -3,9 +3,9 @@
  * volume.h - a small volume with a history, in memory, made by the store itself; where everything
  * in it stands; and opening it the cheap way.
  *
- * It has 24 segments of 64 KiB, two map pages, two streams, and has seen writes of all kinds,
- * trims, zeroes, flushes, checkpoints, a compaction and reopenings. Made once, the same on every
- * machine. Thread: one.
+ * It has 24 segments of 64 KiB, two map pages (when it is closed or dead, one raw and one packed),
+ * two streams, and has seen writes of all kinds, trims, zeroes, flushes, checkpoints, a compaction
+ * and reopenings. Made once, the same on every machine. Thread: one.
  */
 #ifndef BRIQ_TESTS_FUZZ_VOLUME_H
 #define BRIQ_TESTS_FUZZ_VOLUME_H
@@ -51,6 +51,7 @@ struct fuzz_page {
     enum briq_record_type type;
     uint64_t index;
     uint64_t at;      /* of the extent's header */
+    uint64_t bytes;   /* of its payload: fewer than a page has when it is packed */
     uint64_t use;     /* what its check is made with */
     uint64_t pointer; /* what its parent says of it */
 };
