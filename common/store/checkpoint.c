@@ -272,13 +272,14 @@ static uint64_t with_record(uint32_t granules)
     return (uint64_t)granules * BRIQ_GRANULE_BYTES + sizeof(struct briq_fmt_record);
 }
 
-uint64_t briq_checkpoint_bytes(struct briq_store *store)
+uint32_t briq_checkpoint_segments(struct briq_store *store, uint64_t map_pages)
 {
     uint64_t granule_end = (uint64_t)store->space.seg_end
                            << (store->space.seg_shift - BRIQ_GRANULE_SHIFT);
     uint32_t map_page = briq_extent_granules(briq_page_bytes_max(granule_end));
-    uint64_t bytes = atomic_load(&store->map.dirty_count) * with_record(map_page) +
-                     briq_tree_pages(store) * with_record(BRIQ_META_GRANULES);
+    uint64_t bytes = map_pages * with_record(map_page) +
+                     briq_tree_pages(store, map_pages) * with_record(BRIQ_META_GRANULES);
     /* And what the ends of windows and chunks leave unused. */
-    return bytes * 9 / 8 + BRIQ_CHUNK_ALIGN;
+    bytes += bytes / 8 + BRIQ_CHUNK_ALIGN;
+    return (uint32_t)briq_div_up(bytes, briq_space_seg_bytes(&store->space));
 }

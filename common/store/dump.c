@@ -167,8 +167,9 @@ static bool load_tree_page(const struct dump *d, enum briq_record_type type, uin
         return page->sound;
     uint64_t granule = briq_tree_granule(pointer);
     page->index = index;
-    page->sound = read_extent(d, briq_word_data(granule, BRIQ_META_GRANULES), type, index, 0, page) &&
-                  briq_tree_pointer(granule, page->bytes, type, index) == pointer;
+    page->sound =
+        read_extent(d, briq_word_data(granule, BRIQ_META_GRANULES), type, index, 0, page) &&
+        briq_tree_pointer(granule, page->bytes, type, index) == pointer;
     return page->sound;
 }
 

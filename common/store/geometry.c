@@ -38,8 +38,12 @@ int briq_geometry_check_size(const char *name, uint64_t bytes, struct briq_error
 static uint32_t choose_shift(uint64_t logical_bytes, uint64_t limit_bytes, bool in_memory)
 {
     uint32_t shift = 18;
-    if (logical_bytes >= UINT64_C(1) << 30)
-        shift = in_memory ? 21 /* a huge page */ : logical_bytes < UINT64_C(256) << 30 ? 20 : 22;
+    if (in_memory && logical_bytes >= UINT64_C(1) << 30)
+        shift = 21; /* a huge page */
+    /* What is kept free is counted in segments: the smaller, the less is lost to collection. But the
+     * emptiest is looked for among all of them. */
+    if (!in_memory && logical_bytes >= UINT64_C(4) << 30)
+        shift = logical_bytes < UINT64_C(256) << 30 ? 20 : 22;
     while (limit_bytes != 0 && shift > BRIQ_SEG_SHIFT_MIN && limit_bytes >> shift < SEGMENTS_AIM)
         shift--;
     return shift;

@@ -111,15 +111,26 @@ void briq_maintain_wait(struct briq_store *store, uint64_t ticket)
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
-static uint32_t checkpoint_segments(struct briq_store *store)
+/*
+ * What is kept from garbage collection: the checkpoint that is due, and the next one, which alone
+ * gives back what the first one replaced. Not that, when the first one gives back enough itself, and
+ * is sure of its own space, even if every map page should get dirty.
+ */
+static uint32_t checkpoint_floor(struct briq_store *store, enum briq_seg_class class)
 {
-    return (uint32_t)briq_div_up(briq_checkpoint_bytes(store), briq_space_seg_bytes(&store->space));
+    uint32_t two = 2 * briq_checkpoint_segments_now(store) + 1;
+    if (class != BRIQ_CLASS_GC)
+        return two;
+    uint64_t pages = briq_div_up(briq_store_blocks(store), BRIQ_PAGE_WORDS);
+    uint32_t largest = briq_checkpoint_segments(store, pages);
+    if (atomic_load(&store->space.returning_count) < 2 * largest + 1)
+        return two;
+    return (uint32_t)briq_min_u64(two, largest + 1);
 }
 
 /*
  * What must stay free, from the most needed up:
- *   a checkpoint            the segments it fills, and the next one: only that gives back what the
- *                           first one replaced
+ *   a checkpoint            see checkpoint_floor()
  *   garbage collection      one to move to, beyond that
  *   recovery after a crash  a checkpoint, then two segments for each user stream, then collection
  *   trims                   may go down to there, for they lead to free space
@@ -132,7 +143,7 @@ uint32_t briq_store_floor(struct briq_store *store, enum briq_seg_class class)
     if (class == BRIQ_CLASS_META)
         return 0;
     if (!store->in_memory) {
-        checkpoint = 2 * checkpoint_segments(store) + 1;
+        checkpoint = checkpoint_floor(store, class);
         recovery = CHECKPOINT_SEGMENTS_MIN + 2 * users;
     }
     if (class == BRIQ_CLASS_GC)
@@ -520,7 +531,7 @@ static int compact_finish(struct briq_store *store)
     int r = 0;
     for (unsigned i = 0; i < 3 && !store->in_memory && r >= 0; i++) {
         refill(store);
-        if (atomic_load(&store->space.ready_count) > checkpoint_segments(store))
+        if (atomic_load(&store->space.ready_count) > briq_checkpoint_segments_now(store))
             r = do_checkpoint(store);
     }
     briq_space_reclaim(&store->space, &store->epoch);

@@ -25,8 +25,14 @@ void briq_maintain_note_trim(struct briq_store *store);
  */
 int briq_checkpoint(struct briq_store *store, bool clean) BRIQ_MUST;
 
-/* Log bytes a checkpoint would write now, roughly and rather too many. Thread: any. */
-uint64_t briq_checkpoint_bytes(struct briq_store *store);
+/* Segments that a checkpoint takes which writes so many map pages, at the most; and one that comes
+ * now. Thread: any. */
+uint32_t briq_checkpoint_segments(struct briq_store *store, uint64_t map_pages);
+
+static inline uint32_t briq_checkpoint_segments_now(struct briq_store *store)
+{
+    return briq_checkpoint_segments(store, atomic_load(&store->map.dirty_count));
+}
 
 /*
  * gc.c: empties the given USED segment: live extents move to the GC stream, live metadata pages

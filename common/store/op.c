@@ -244,8 +244,7 @@ static enum briq_step page_loaded(struct briq_ctx *ctx, struct briq_op *op)
     int r = briq_op_io_result(op);
     op->io_count = 0;
     if (r == 0)
-        r = briq_tree_install_page(ctx->store, st->page, st->buf->items[0].word,
-                                   st->buf->mem + at);
+        r = briq_tree_install_page(ctx->store, st->page, st->buf->items[0].word, st->buf->mem + at);
     briq_op_put_buf(ctx, op);
     if (r == 0)
         return briq_op_next(op, st->resume);
@@ -264,9 +263,9 @@ enum briq_step briq_op_load_page(struct briq_ctx *ctx, struct briq_op *op, uint6
     st->buf->used = st->buf->item_count = 0;
     op->io_count = 0;
     st->buf->items[0].word = place;
-    bool fits = briq_op_plan_read(ctx, op, briq_word_granule(place) << BRIQ_GRANULE_SHIFT,
-                                  briq_word_granules(place) * BRIQ_GRANULE_BYTES,
-                                  &st->buf->items[0].off);
+    bool fits =
+        briq_op_plan_read(ctx, op, briq_word_granule(place) << BRIQ_GRANULE_SHIFT,
+                          briq_word_granules(place) * BRIQ_GRANULE_BYTES, &st->buf->items[0].off);
     BRIQ_ASSERT(fits);
     st->page = page;
     st->resume = phase;

@@ -644,10 +644,7 @@ static int close_cleanly(struct briq_store *store)
         r = end_streams(store);
     if (r < 0)
         return r;
-    uint32_t keep =
-        (uint32_t)briq_div_up(briq_checkpoint_bytes(store), briq_space_seg_bytes(&store->space)) +
-        1;
-    briq_space_give_back(&store->space, keep);
+    briq_space_give_back(&store->space, briq_checkpoint_segments_now(store) + 1);
     return briq_checkpoint(store, true);
 }
 

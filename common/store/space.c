@@ -155,6 +155,11 @@ static enum briq_seg_state get_state(const struct briq_space *space, uint32_t se
     return atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed);
 }
 
+static bool is_on_host(const struct briq_space *space, uint32_t seg)
+{
+    return space->keep_all || space->segs[seg].on_host != 0;
+}
+
 static void publish_counts(struct briq_space *space)
 {
     uint32_t unused = space->seg_end - space->virgin;
@@ -238,6 +243,7 @@ void briq_space_retire(struct briq_space *space, uint32_t seg)
     set_state(space, seg, BRIQ_SEG_PENDING);
     list_push(space, &space->pending, seg);
     atomic_fetch_sub(&space->used_count, 1);
+    atomic_fetch_add(&space->returning_count, is_on_host(space, seg));
     publish_counts(space);
     pthread_mutex_unlock(&space->lock);
 }
@@ -285,9 +291,10 @@ uint32_t briq_space_reclaim(struct briq_space *space, struct briq_epoch *epoch)
     while (space->grace.count > 0 && briq_epoch_passed(epoch, space->grace_tag[0])) {
         for (; space->grace_old > 0; space->grace_old--, freed++) {
             uint32_t seg = list_pop(space, &space->grace);
-            bool on_host = space->keep_all || space->segs[seg].on_host;
+            bool on_host = is_on_host(space, seg);
             set_state(space, seg, on_host ? BRIQ_SEG_READY : BRIQ_SEG_BARE);
             list_push(space, on_host ? &space->ready : &space->bare, seg);
+            atomic_fetch_sub(&space->returning_count, on_host);
         }
         space->grace_old = space->grace.count;
         space->grace_tag[0] = space->grace_tag[1];
@@ -421,7 +428,7 @@ void briq_space_load_seg(struct briq_space *space, uint32_t seg, uint64_t segseq
 void briq_space_build_lists(struct briq_space *space)
 {
     for (uint32_t seg = space->seg_first; seg < space->virgin; seg++) {
-        bool on_host = space->keep_all || space->segs[seg].on_host;
+        bool on_host = is_on_host(space, seg);
         switch (get_state(space, seg)) {
         case BRIQ_SEG_BAD:
             space->bad_count++;

@@ -93,6 +93,7 @@ struct briq_space {
     _Atomic uint32_t free_count;    /* ready + bare + virgin */
     _Atomic uint32_t used_count;    /* open, used, bad */
     _Atomic uint32_t pending_count; /* pending + released + grace */
+    _Atomic uint32_t returning_count; /* of those, the ones that will be READY */
     _Atomic uint32_t bad_count;
     _Atomic uint32_t user_takes; /* segments taken by user streams: shows that they get on */
     _Atomic uint32_t dead_count; /* used segments whose live count fell to 0: a hint */

@@ -109,10 +109,9 @@ int briq_tree_install_page(struct briq_store *store, uint64_t page, briq_word pl
     /* Others may have loaded it, changed it, and a checkpoint stored it elsewhere since. */
     if (briq_map_page_ready(&store->map, page))
         return 0;
-    int r = briq_extent_read(extent, briq_word_granules(place),
-                             briq_meta_tag(BRIQ_REC_MAP_PAGE, page),
-                             segseq_for(store, BRIQ_REC_MAP_PAGE, briq_word_granule(place)),
-                             (uint8_t *)image);
+    int r = briq_extent_read(
+        extent, briq_word_granules(place), briq_meta_tag(BRIQ_REC_MAP_PAGE, page),
+        segseq_for(store, BRIQ_REC_MAP_PAGE, briq_word_granule(place)), (uint8_t *)image);
     if (r < 0)
         return -EUCLEAN;
     briq_map_install(&store->map, page, image);
@@ -453,14 +452,12 @@ int briq_tree_rewrite(struct briq_store *store, enum briq_record_type type, uint
     }
 }
 
-uint64_t briq_tree_pages(const struct briq_store *store)
+uint64_t briq_tree_pages(const struct briq_store *store, uint64_t map_pages)
 {
-    uint64_t blocks = briq_store_blocks(store);
-    uint64_t map_pages = briq_div_up(blocks, BRIQ_PAGE_WORDS);
-    uint64_t nodes = briq_div_up(map_pages, BRIQ_PAGE_WORDS);
-    uint64_t dirty = atomic_load(&store->map.dirty_count);
+    uint64_t all = briq_div_up(briq_store_blocks(store), BRIQ_PAGE_WORDS);
+    uint64_t nodes = briq_div_up(all, BRIQ_PAGE_WORDS);
     uint64_t seg_pages = briq_div_up(store->space.virgin, BRIQ_SEGS_PER_PAGE) -
                          store->space.seg_first / BRIQ_SEGS_PER_PAGE;
-    return briq_min_u64(nodes, dirty + 1) + briq_div_up(nodes, BRIQ_PAGE_WORDS) + seg_pages +
+    return briq_min_u64(nodes, map_pages + 1) + briq_div_up(nodes, BRIQ_PAGE_WORDS) + seg_pages +
            briq_div_up(seg_pages, BRIQ_PAGE_WORDS) + 2;
 }

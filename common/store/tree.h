@@ -83,8 +83,9 @@ bool briq_tree_is_at(struct briq_store *store, enum briq_record_type type, uint6
 int briq_tree_rewrite(struct briq_store *store, enum briq_record_type type,
                       uint64_t index) BRIQ_MUST;
 
-/* Pages above the map pages that a checkpoint may have to write, at the most. */
-uint64_t briq_tree_pages(const struct briq_store *store);
+/* Pages above the map pages that a checkpoint may have to write with so many of those, at the most.
+ */
+uint64_t briq_tree_pages(const struct briq_store *store, uint64_t map_pages);
 
 /* Device read of any bytes, with the alignment the device needs. buf is `len` bytes. Blocks. */
 int briq_read_bytes(struct briq_store *store, void *buf, size_t len, uint64_t off) BRIQ_MUST;

@@ -66,10 +66,9 @@ static void expect_inside(struct briq_store *store)
 {
     for (uint64_t page = 0; page < store->map.page_max; page++) {
         briq_word place = briq_map_page_place(&store->map, page);
-        BRIQ_ASSERT(place == 0 ||
-                    (briq_word_granules(place) <= BRIQ_META_GRANULES &&
-                     briq_space_contains(&store->space, briq_word_granule(place),
-                                         briq_word_granules(place))));
+        BRIQ_ASSERT(place == 0 || (briq_word_granules(place) <= BRIQ_META_GRANULES &&
+                                   briq_space_contains(&store->space, briq_word_granule(place),
+                                                       briq_word_granules(place))));
         int r = briq_tree_need_page(store, page);
         BRIQ_ASSERT(r == 0 || r == -EUCLEAN);
         BRIQ_ASSERT((r == 0) == briq_map_page_ready(&store->map, page));

@@ -141,8 +141,8 @@ static void need_segment_table(const struct walk *w)
     briq_le64 root[BRIQ_PAGE_WORDS];
     for (uint64_t i = 0; i < BRIQ_SEG_ROOTS; i++) {
         if (w->sb->seg_roots[i] == 0 ||
-            !need_page(w, BRIQ_REC_SEG_ROOT, i, whole_page_at(w->sb->seg_roots[i]),
-                       "segment root", root))
+            !need_page(w, BRIQ_REC_SEG_ROOT, i, whole_page_at(w->sb->seg_roots[i]), "segment root",
+                       root))
             continue;
         for (unsigned k = 0; k < BRIQ_PAGE_WORDS; k++)
             if (briq_le64_get(root[k]) != 0)

@@ -82,10 +82,10 @@ static uint8_t *packed(const struct page *page, uint32_t *ret_len)
     assert_true(*ret_len < BRIQ_PAGE_BYTES);
     for (size_t i = *ret_len == 0 ? BRIQ_PAGE_BYTES : *ret_len; i < sizeof room; i++)
         assert_int_equal(room[i], GUARD);
-    uint8_t *bytes = malloc(*ret_len + 1);
+    uint8_t *bytes = malloc(*ret_len == 0 ? 1 : *ret_len);
     assert_non_null(bytes);
     memcpy(bytes, room, *ret_len);
-    return realloc(bytes, *ret_len == 0 ? 1 : *ret_len);
+    return bytes;
 }
 
 static uint32_t expect_back(const struct page *page)
@@ -182,8 +182,9 @@ static void the_longest_page_of_a_volume_is_known(void **state)
         struct page page = {0};
         uint64_t end = UINT64_C(1) << bits;
         for (unsigned i = 1; i < BRIQ_PAGE_WORDS; i++)
-            page.words[i] = briq_le64_of(i % 2 == 0 ? briq_word_data(end - 1, i % 4 == 0 ? 257 : 256)
-                                                    : briq_word_fill(i % 4 == 1 ? 0 : UINT32_MAX));
+            page.words[i] =
+                briq_le64_of(i % 2 == 0 ? briq_word_data(end - 1, i % 4 == 0 ? 257 : 256)
+                                        : briq_word_fill(i % 4 == 1 ? 0 : UINT32_MAX));
         page.words[1] = briq_le64_of(BRIQ_WORD_ZERO);
         uint32_t len = expect_back(&page), most = briq_page_bytes_max(end - 1);
         assert_int_equal(len, most);
@@ -218,10 +219,9 @@ static void damage(const struct page *page)
             bytes[at] ^= (uint8_t)flip;
         }
     for (uint32_t cut = 0; cut < len; cut++) {
-        uint8_t *shorter = malloc(cut + 1);
+        uint8_t *shorter = malloc(cut == 0 ? 1 : cut);
         assert_non_null(shorter);
         memcpy(shorter, bytes, cut);
-        shorter = realloc(shorter, cut == 0 ? 1 : cut);
         assert_false(briq_page_unpack(shorter, cut, (uint8_t *)&back));
         free(shorter);
     }

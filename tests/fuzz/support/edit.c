@@ -86,7 +86,8 @@ static struct place place_of(const struct fuzz_volume *v, const struct edit *e, 
     case FUZZ_SUPERBLOCK_B:
         return (struct place){BRIQ_SB_B_OFFSET, offsetof(struct briq_fmt_superblock, reserved2), 1};
     case FUZZ_PAGE:
-        return (struct place){v->pages[page].at, BRIQ_EXTENT_HEADER_BYTES + v->pages[page].bytes, page};
+        return (struct place){v->pages[page].at, BRIQ_EXTENT_HEADER_BYTES + v->pages[page].bytes,
+                              page};
     case FUZZ_MAP_WORD:
         page = MAP_PAGE_0 + (e->where % 2 == 0 ? 0 : 1);
         /* In a packed page: some of its bits. */

@@ -204,8 +204,8 @@ static struct fuzz_page page_at(const struct fuzz_volume *v, enum briq_record_ty
     for (uint32_t i = 0; i < v->record_count && type == BRIQ_REC_MAP_PAGE; i++)
         if (v->records[i].payload_at == page.at) {
             page.use = v->records[i].use;
-            page.bytes = v->records[i].record.granules * BRIQ_GRANULE_BYTES -
-                         BRIQ_EXTENT_HEADER_BYTES;
+            page.bytes =
+                v->records[i].record.granules * BRIQ_GRANULE_BYTES - BRIQ_EXTENT_HEADER_BYTES;
         }
     return page;
 }
