@@ -93,6 +93,10 @@ SAN_FLAGS_thread := -fsanitize=thread -fno-omit-frame-pointer
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp
 FUZZ_FLAGS += -DBRIQ_IOBUF_COUNT=2u -DBRIQ_MAP_STRIPES=16u -DBRIQ_MAP_COPIES=64u \
 	-DBRIQ_WINDOWS_MAX=64u -DBRIQ_PUMP_PIECE_BYTES=16384u
+# So are small buffers of a connection, which besides are full sooner.
+FUZZ_FLAGS += -DNBD_JOBS_MAX=8u -DNBD_RECV_BYTES=8192u -DNBD_IN_BYTES_MAX=16384u \
+	-DNBD_PIECE_BYTES=16384u -DNBD_OUT_BYTES_MAX=65536u -DNBD_OUT_HELD_MAX=131072u \
+	-DNBD_RANGE_STEP_BYTES=65536ul
 SAN_FLAGS_fuzz := $(FUZZ_FLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 SAN_FLAGS_fuzz-fast := $(FUZZ_FLAGS)

@@ -10,6 +10,13 @@
 
 #define GATHER_FIRST_BYTES 256u
 
+_Static_assert(NBD_IN_BYTES_MAX + NBD_RECV_BYTES + NBD_OUT_HELD_MAX + 2 * NBD_PIECE_BYTES + 4096 +
+                       BRIQ_OUT_PIECES * sizeof(struct briq_out_piece) +
+                       NBD_JOBS_MAX * sizeof(struct briq_nbd_job) + BRIQ_BLOCK_BYTES +
+                       NBD_OPTION_BYTES_MAX + sizeof(struct briq_nbd_conn) <=
+                   NBD_CONN_BYTES_MAX,
+               "limits.h says what a connection takes");
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *host,

@@ -182,7 +182,8 @@ void briq_nbd_job_free(struct briq_nbd_job *job);
 /* Whether another reply may be made. */
 static inline bool briq_nbd_conn_has_room(const struct briq_nbd_conn *conn)
 {
-    return conn->out.bytes < NBD_OUT_BYTES_MAX && briq_out_has_pieces(&conn->out, 2 * NBD_JOBS_MAX);
+    return conn->out.bytes < NBD_OUT_BYTES_MAX && conn->out.held < NBD_OUT_HELD_MAX &&
+           briq_out_has_pieces(&conn->out, 2 * NBD_JOBS_MAX);
 }
 
 #endif

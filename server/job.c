@@ -19,6 +19,8 @@
 #include "server/nbd.h"
 #include "server/reply.h"
 
+/* A shorter hole would take more room on the wire, and in the slot, than its zeros. */
+#define HOLE_BYTES_MIN 4u
 /* Up to here a read is done without asking for holes first: looking at what came is cheaper. */
 #define SMALL_READ_BYTES (16u << 10)
 
@@ -167,7 +169,7 @@ static enum briq_nbd_job_next read_small_done(struct briq_nbd_job *job)
     size_t head = briq_nbd_reply_data_head(&job->conn->session);
     if (job->op.op.result < 0)
         return answer_error(job, job->op.op.result, NULL);
-    if (is_zero(job->slot.data + head, job->step))
+    if (job->step >= HOLE_BYTES_MIN && is_zero(job->slot.data + head, job->step))
         commit_hole(job, (uint32_t)job->step);
     else
         commit_data(job, (uint32_t)job->step);

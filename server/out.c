@@ -47,11 +47,12 @@ static struct briq_out_buf *pool_get(struct briq_out_pool *pool)
     return buf;
 }
 
-static void buf_put(struct briq_out_buf *buf)
+static void buf_put(struct briq_out *out, struct briq_out_buf *buf)
 {
     BRIQ_ASSERT(buf->refs > 0);
     if (--buf->refs > 0)
         return;
+    out->held -= buf->room;
     struct briq_out_pool *pool = buf->pool;
     if (pool == NULL || pool->count == POOL_MAX) {
         buf_free(buf);
@@ -87,7 +88,8 @@ void briq_out_fini(struct briq_out *out)
     briq_out_drop(out);
     BRIQ_ASSERT(out->bytes == 0);
     if (out->current != NULL)
-        buf_put(out->current);
+        buf_put(out, out->current);
+    BRIQ_ASSERT(out->held == 0);
     free(out->pieces);
     *out = (struct briq_out){.pool = NULL};
 }
@@ -105,7 +107,10 @@ static bool take_slot(struct briq_out *out, struct briq_out_buf *buf, size_t len
 static bool reserve_large(struct briq_out *out, size_t len, struct briq_out_slot *ret)
 {
     struct briq_out_buf *buf = buf_new(len);
-    return buf != NULL && take_slot(out, buf, len, ret);
+    if (buf == NULL)
+        return false;
+    out->held += buf->room;
+    return take_slot(out, buf, len, ret);
 }
 
 bool briq_out_reserve(struct briq_out *out, size_t len, struct briq_out_slot *ret)
@@ -119,7 +124,8 @@ bool briq_out_reserve(struct briq_out *out, size_t len, struct briq_out_slot *re
         if (buf == NULL)
             return false;
         if (out->current != NULL)
-            buf_put(out->current);
+            buf_put(out, out->current);
+        out->held += buf->room;
         out->current = buf;
     }
     return take_slot(out, out->current, len, ret);
@@ -139,7 +145,7 @@ void briq_out_cancel(struct briq_out *out, struct briq_out_slot *slot)
     if (slot->buf == NULL)
         return;
     shrink(out, slot, 0);
-    buf_put(slot->buf);
+    buf_put(out, slot->buf);
     slot->buf = NULL;
 }
 
@@ -165,7 +171,7 @@ void briq_out_commit(struct briq_out *out, struct briq_out_slot *slot, size_t us
     shrink(out, slot, used);
     out->committed += used;
     if (join_last(out, slot)) {
-        buf_put(slot->buf); /* the piece has a reference already */
+        buf_put(out, slot->buf); /* the piece has a reference already */
     } else {
         BRIQ_ASSERT(out->count < BRIQ_OUT_PIECES);
         *piece(out, out->count++) =
@@ -189,7 +195,7 @@ static void drop_first(struct briq_out *out)
     struct briq_out_piece *p = piece(out, 0);
     out->bytes -= p->len;
     out->committed -= p->len;
-    buf_put(p->buf);
+    buf_put(out, p->buf);
     out->first = (out->first + 1) % BRIQ_OUT_PIECES;
     out->count--;
 }

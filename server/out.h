@@ -53,6 +53,7 @@ struct briq_out {
     struct briq_out_pool *pool;
     struct briq_out_buf *current;
     size_t bytes;                   /* reserved and committed, not sent yet */
+    size_t held;                    /* of the buffers in which these lie, and of the current one */
     size_t committed;               /* of those */
     unsigned first, count, sending; /* pieces: a ring; the first `sending` are being sent */
     struct briq_out_piece *pieces;

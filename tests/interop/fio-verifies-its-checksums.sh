@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Four jobs of fio, each on its own connection, write and read requests of 512 bytes to 256 KiB in
-# random order, and find their checksums.
+# One, four and eight jobs of fio, each on its own connection, write and read requests of 512 bytes to
+# 256 KiB in random order, and find their checksums.
 
 # shellcheck source=tests/lib/frontend.sh
 source "$BRIQ_SOURCE/tests/lib/frontend.sh"
@@ -13,19 +13,25 @@ briq create "$tmp/disk.briq" 256M
 serve_volume "$tmp/disk.briq"
 
 fio_job() {
-    (cd "$tmp" && fio --name=interop --ioengine=nbd --uri="$uri" --numjobs=4 --size=64M \
-        --offset_increment=64M --bssplit=512/30:4k/30:20k/20:64k/10:256k/10 --iodepth=16 \
+    local jobs=$1
+    shift
+    (cd "$tmp" && fio --name=interop --ioengine=nbd --uri="$uri" --numjobs="$jobs" \
+        --size=$((part / jobs)) --offset_increment=$((256 / jobs))M --iodepth=16 \
+        --bssplit=512/30:4k/30:20k/20:64k/10:256k/10 \
         --randseed="$seed" --buffer_compress_percentage=50 --refill_buffers --fsync=64 \
         --verify=crc32c --verify_fatal=1 --group_reporting --minimal "$@") >"$tmp/fio.out" ||
         { cat "$tmp/fio.out"; fail "fio failed: $*"; }
 }
-fio_job --rw=randwrite --do_verify=1
-fio_job --rw=randrw --do_verify=1 --trim_percentage=0
+part=$((64 << 20))
+fio_job 1 --rw=randwrite --do_verify=1
+fio_job 8 --rw=randwrite --do_verify=1
+part=$((256 << 20))
+fio_job 4 --rw=randrw --do_verify=1 --trim_percentage=0
 
 # The same writes are not made but only verified, by a server that has just opened the volume.
-fio_job --rw=randwrite --do_verify=1
+fio_job 4 --rw=randwrite --do_verify=1
 stop_server
 serve_volume "$tmp/disk.briq"
-fio_job --rw=randwrite --verify_only
+fio_job 4 --rw=randwrite --verify_only
 stop_server
 briq check --deep "$tmp/disk.briq"

@@ -6,6 +6,7 @@
 # native server: nbdkit's own protocol code is not ours, and 1.32 ends with an assertion on some.
 #   hostile CASE [OPTION...]       the options are briq serve's
 #   hostile_over_tls CASE [OPTION...]  a case of nbd_hostile_tls.py; the server has certificates
+# The export has 64 MiB unless the test has set $export_size.
 
 hostile() {
     local engine
@@ -32,7 +33,7 @@ hostile_to() {
     # shellcheck disable=SC2034 # serve_volume reads it
     local BRIQ_FRONTEND=$1 program=$2 case=$3
     shift 3
-    briq create --force "$tmp/disk.briq" 64M
+    briq create --force "$tmp/disk.briq" "${export_size:-64M}"
     serve_volume "$@" "$tmp/disk.briq"
     # shellcheck disable=SC2154 # serve_volume sets server_pid
     "$PYTHON" "$BRIQ_SOURCE/tests/lib/$program" "$case" "$tmp/server.sock" "$server_pid" "$seed"

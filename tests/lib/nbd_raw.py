@@ -78,7 +78,10 @@ class Client:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(path)
         self.size = self.export_flags = None
-        self.structured = False
+        self.structured = self.extended = False
+        self.ahead = b""  # what was received and not looked at
+        self.received = False  # anything
+        self.begun = {}  # chunks of replies that have not come whole, by cookie
         if greet:
             self.greeting()
             self.send(struct.pack(">I", flags))
@@ -101,8 +104,12 @@ class Client:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
+    def sip(self, count):
+        """Receives up to so much, and keeps it for recv()."""
+        self.ahead += self.sock.recv(count)
+
     def recv(self, count):
-        data = b""
+        data, self.ahead = self.ahead[:count], self.ahead[count:]
         while len(data) < count:
             try:
                 more = self.sock.recv(min(count - len(data), 1 << 20))
@@ -110,8 +117,18 @@ class Client:
                 more = b""
             if not more:
                 raise Closed(f"after {len(data)} of {count} bytes")
+            self.received = True
             data += more
         return data
+
+    def recv_all(self):
+        """Everything up to the end."""
+        data = b""
+        while True:
+            more = self.sock.recv(1 << 20)
+            if not more:
+                return data
+            data += more
 
     def is_closed(self):
         """Reads to the end: waits until the server has closed."""
@@ -153,9 +170,13 @@ class Client:
             if kind == REP_ACK or kind & REP_ERR:
                 return replies
 
-    def go(self, name="", structured=True, contexts=("base:allocation",)):
+    def go(self, name="", structured=True, contexts=("base:allocation",), extended=False):
         """The usual negotiation, to the transmission phase."""
-        if structured:
+        if extended:
+            self.extended = self.structured = self.ask(OPT_EXTENDED_HEADERS)[-1][0] == REP_ACK
+            assert self.extended, "extended headers were refused"
+            self.ask(OPT_SET_META_CONTEXT, meta_payload(name, contexts))
+        elif structured:
             self.structured = self.ask(OPT_STRUCTURED_REPLY)[-1][0] == REP_ACK
             if contexts:
                 self.ask(OPT_SET_META_CONTEXT, meta_payload(name, contexts))
@@ -168,30 +189,39 @@ class Client:
 
     # ---- transmission ----
 
-    def reply(self):
-        """
-        One whole reply: (cookie, error, data). Of structured replies all chunks, data as a list of
-        (type, payload).
-        """
-        chunks, error = [], 0
-        while True:
-            magic, = struct.unpack(">I", self.recv(4))
-            if magic == SIMPLE_MAGIC:
-                error, cookie = struct.unpack(">IQ", self.recv(12))
-                return cookie, error, chunks
+    def chunk(self):
+        """One simple reply or chunk: (cookie, kind, payload, is it the last one of its reply)."""
+        magic, = struct.unpack(">I", self.recv(4))
+        if magic == SIMPLE_MAGIC:
+            error, cookie = struct.unpack(">IQ", self.recv(12))
+            return cookie, CHUNK_ERROR if error else CHUNK_NONE, struct.pack(">I", error), True
+        if self.extended:
+            assert magic == EXTENDED_REPLY_MAGIC, f"reply magic is {magic:#x}"
+            flags, kind, cookie, _, length = struct.unpack(">HHQQQ", self.recv(28))
+        else:
             assert magic == CHUNK_MAGIC, f"reply magic is {magic:#x}"
             flags, kind, cookie, length = struct.unpack(">HHQI", self.recv(16))
-            assert length <= (32 << 20) + 8, f"a chunk of {length} bytes"
-            payload = self.recv(length)
+        assert length <= (32 << 20) + 8, f"a chunk of {length} bytes"
+        return cookie, kind, self.recv(length), bool(flags & CHUNK_DONE)
+
+    def reply(self):
+        """
+        The next whole reply: (cookie, error, chunks), chunks as a list of (type, payload), empty for a
+        simple one. Chunks of other replies that come in between are kept for theirs.
+        """
+        while True:
+            cookie, kind, payload, last = self.chunk()
+            chunks = self.begun.setdefault(cookie, [])
             chunks.append((kind, payload))
-            if kind & 0x8000:
-                error = error or struct.unpack(">I", payload[:4])[0]
-            if flags & CHUNK_DONE:
-                return cookie, error, chunks
+            if last:
+                del self.begun[cookie]
+                errors = [struct.unpack(">I", data[:4])[0] for what, data in chunks if what & 0x8000]
+                return cookie, errors[0] if errors else 0, chunks
 
     def call(self, kind, off=0, length=0, flags=0, payload=b"", cookie=7):
         """A request and its reply: (error, chunks). A simple reply to a read has its data."""
-        self.send(request(kind, off, length, flags, cookie) + payload)
+        ask = extended_request if self.extended else request
+        self.send(ask(kind, off, length, flags, cookie) + payload)
         got, error, chunks = self.reply()
         assert got == cookie, f"a reply to {got} and not to {cookie}"
         if kind == CMD_READ and not self.structured and error == 0:
@@ -217,6 +247,24 @@ def memory_of(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         fields = dict(line.split(":", 1) for line in status)
     return tuple(int(fields[key].split()[0]) << 10 for key in ("VmRSS", "VmHWM"))
+
+
+def cpu_of(pid):
+    """Seconds of processor time that a process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def extents_of(chunks):
+    """The lengths of the extents in a reply to block status."""
+    lengths = []
+    for kind, payload in chunks:
+        if kind == CHUNK_STATUS:
+            lengths += [length for length, _ in struct.iter_unpack(">II", payload[4:])]
+        elif kind == CHUNK_STATUS_EXT:
+            lengths += [length for length, _ in struct.iter_unpack(">QQ", payload[8:])]
+    return lengths
 
 
 def descriptors_of(pid):

@@ -11,8 +11,8 @@
 # and
 #   requires_driver MODULE...   loads them, or skips the case
 #   attach_volume [KEY=VALUE]... VOLUME   serves the volume with $BRIQ_FRONTEND and makes it a block
-#                               device of the kernel: $device. With nbdkit that is the kernel's NBD
-#                               client with 4 connections, with ublk a device of its own.
+#                               device of the kernel: $device. With nbdkit and serve that is the
+#                               kernel's NBD client with 4 connections, with ublk a device of its own.
 #   detach_volume               takes the device away and stops the server, which must end well
 #   abandon_volume              the same with SIGKILL, for a volume whose medium fails
 #   dm_create NAME TABLE        a device-mapper device, /dev/mapper/NAME, that goes with the case
@@ -95,16 +95,21 @@ first_free_nbd() {
     fail "every nbd device is in use"
 }
 
+# What $tmp/server.sock serves; arguments are options of nbd-client.
+attach_nbd() {
+    device=$(first_free_nbd)
+    nbd-client -unix "$tmp/server.sock" "$device" "$@" >"$tmp/nbd-client.log" 2>&1 ||
+        fail "nbd-client: $(cat "$tmp/nbd-client.log")"
+    cleanup detach_device "$device"
+}
+
 attach_volume() {
     case $BRIQ_FRONTEND in
-    nbdkit)
+    nbdkit | serve | serve-threads)
         requires_driver nbd
         requires nbd-client -V
         serve_volume "$@"
-        device=$(first_free_nbd)
-        nbd-client -unix "$tmp/server.sock" "$device" -C 4 >"$tmp/nbd-client.log" 2>&1 ||
-            fail "nbd-client: $(cat "$tmp/nbd-client.log")"
-        cleanup detach_device "$device"
+        attach_nbd -C 4
         ;;
     ublk) ublk_attach "$@" ;;
     *) fail "BRIQ_FRONTEND=$BRIQ_FRONTEND: guest.sh does not know how to attach it" ;;
