@@ -452,7 +452,8 @@ static bool payload_is_whole(struct briq_store *store, struct briq_recovery *rec
            0;
 }
 
-static int apply(struct briq_store *store, const struct item *item)
+/* Nothing may be stored behind the end of the volume: no reader would find it, no trim free it. */
+static int apply(struct briq_store *store, struct briq_recovery *recovery, const struct item *item)
 {
     enum briq_record_type type = (enum briq_record_type)(item->where >> 56);
     uint64_t lba = item->where & ((UINT64_C(1) << 56) - 1);
@@ -460,12 +461,14 @@ static int apply(struct briq_store *store, const struct item *item)
     briq_word word = type == BRIQ_REC_TRIM   ? BRIQ_WORD_HOLE
                      : type == BRIQ_REC_ZERO ? BRIQ_WORD_ZERO
                                              : item->what;
-    uint64_t count = range ? item->what : 1;
-    if (lba + count > store->map.page_max * BRIQ_PAGE_WORDS)
-        return -EUCLEAN;
+    uint64_t count = range ? item->what : 1, blocks = briq_store_blocks(store);
+    uint64_t inside = briq_min_u64(count, blocks - briq_min_u64(lba, blocks));
+    recovery->behind_end += count - inside;
+    if (inside == 0)
+        return 0;
     int r = briq_tree_need_page(store, briq_map_page_of(lba));
     if (r == 0)
-        r = briq_put_replay(store, lba, (uint32_t)count, word);
+        r = briq_put_replay(store, lba, (uint32_t)inside, word);
     return r;
 }
 
@@ -528,7 +531,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
         if (!flushed && recovery->leftover != BRIQ_LEFTOVER_FOUND &&
             !payload_is_whole(store, recovery, item))
             break;
-        int r = apply(store, item);
+        int r = apply(store, recovery, item);
         if (r < 0)
             return r;
         last = item->seq;

@@ -19,6 +19,7 @@ struct briq_recovery {
     uint64_t lost_acked;     /* after a process death: others that had been acknowledged */
     uint64_t unreadable;     /* places of the journal that may hold more */
     uint64_t broken_windows; /* of a dead process: parts of them, or all, were left out */
+    uint64_t behind_end; /* blocks that records tell of and the volume does not have: left out */
 };
 
 /* Is the volume as it should be after this crash? If not, nothing may be written. */

@@ -492,6 +492,23 @@ static void a_repair_may_lose_its_power(void **state)
     }
 }
 
+/* The journal tells of them still: a repair must not put them back. */
+static void blocks_behind_the_end_stay_away(void **state)
+{
+    struct test_ward *f = fixture_of(state);
+    struct briq_superblock sb;
+    uint8_t raw[BRIQ_SB_BYTES];
+    assert_int_equal(briq_superblock_decode(f->patient.image.bytes, &sb), BRIQ_SB_OK);
+    sb.logical_bytes = 10 * BRIQ_BLOCK_BYTES;
+    briq_superblock_encode(&sb, raw);
+    test_image_write(&f->patient.image, BRIQ_SB_A_OFFSET, raw, sizeof raw);
+    test_image_write(&f->patient.image, BRIQ_SB_B_OFFSET, raw, sizeof raw);
+    test_patient_check(&f->patient, NULL, true, false, &f->findings);
+    if (strstr(f->findings.text, "the journal tells of") == NULL)
+        fail_msg("the journal tells nothing: %s", f->findings.text);
+    expect_mended(f, 2);
+}
+
 #define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, test_ward_close)
 #define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, test_ward_close)
 #define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, test_ward_close)
@@ -514,6 +531,7 @@ int main(int argc, char **argv)
         SMALL(a_damaged_payload_is_left_and_told),
         SMALL(a_bad_segment_comes_back_to_use),
         CUT(an_open_journal_is_replayed_and_closed),
+        CUT(blocks_behind_the_end_stay_away),
         SMALL(losses_of_the_medium_are_given_up_and_told),
         SMALL(what_could_be_read_before_can_be_read_after),
         LARGE(what_could_be_read_before_can_be_read_after),
