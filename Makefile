@@ -12,6 +12,8 @@
 #                  and check-kill
 #   check-kill     kill -9 of nbdkit and of briq, in ROUNDS=N rounds each (600)
 #   fuzz           every fuzz target, or TARGET=NAME, for RUNS=N executions each (10 million)
+#   fuzz-corpus    makes tests/fuzz/corpus/*.tar anew, or that of TARGET=NAME, of what they hold and of
+#                  what fuzz has found (with the same SAN)
 #   check-asan     the same tests as `check` under the address and undefined sanitizers
 #   check-tsan     the same tests as `check` under the thread sanitizer
 #   check-guest    tests/guest/cases on a real kernel, in QEMU (no KVM needed)
@@ -267,6 +269,13 @@ $(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h 
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
+# The corpus of each target: one archive in the tree, unpacked beside the program.
+FUZZ_CORPORA := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/corpus/%.unpacked,$(FUZZ_SRC))
+$(FUZZ_CORPORA): $(B)/tests/fuzz/corpus/%.unpacked: tests/fuzz/corpus/%.tar
+	@rm -rf $(@:.unpacked=) && mkdir -p $(@:.unpacked=)
+	@tar -xf $< -C $(@:.unpacked=) && touch $@
+$(FUZZ): $(B)/tests/fuzz/fuzz_%: | $(B)/tests/fuzz/corpus/%.unpacked
+
 # What runs a target: libFuzzer, or, with any other compiler, a replay of its corpus.
 FUZZ_DRIVER := $(if $(FUZZING),,tests/fuzz/support/replay.c)
 $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
@@ -398,7 +407,12 @@ fuzz: deps-dev
 	@$(SUBMAKE) fuzz-run SAN=$(or $(FUZZING),fuzz)
 fuzz-run: $(FUZZ)
 	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --jobs $(JOBS) --runs $(RUNS) $(TARGET)
-.PHONY: fuzz fuzz-run
+# What was found counts from then on: a few inputs that reach all that was reached.
+fuzz-corpus: deps-dev
+	@$(SUBMAKE) fuzz-corpus-run SAN=$(or $(FUZZING),fuzz)
+fuzz-corpus-run: $(FUZZ)
+	@BRIQ_BUILD=$(B) tests/fuzz/run-fuzz --merge $(TARGET)
+.PHONY: fuzz fuzz-run fuzz-corpus fuzz-corpus-run
 
 bench-qemu: deps-qemu
 	@$(SUBMAKE) all

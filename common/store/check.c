@@ -190,6 +190,15 @@ static void tell_losses(struct briq_checker *c)
                          "the journal cannot be read at %" PRIu64
                          " places: what it tells behind them is not known",
                          recovery->unreadable);
+    if (recovery->broken_windows > 0)
+        briq_check_error(c, &c->result->chunk_errors, "given up",
+                         "%" PRIu64 " append windows of the server that died are damaged: what was "
+                         "acknowledged and not flushed may be lost",
+                         recovery->broken_windows);
+    if (recovery->behind_end > 0)
+        briq_check_error(c, &c->result->chunk_errors, "left out",
+                         "the journal tells of %" PRIu64 " blocks behind the end of the volume",
+                         recovery->behind_end);
     if (recovery->lost_acked > 0)
         briq_check_error(c, &sum, "given up; the volume is as it was before the first of them",
                          "the medium lost %" PRIu64 " operations that were acknowledged before "

@@ -205,7 +205,8 @@ void briq_chunk_encode(const struct briq_chunk *chunk, void *dst)
 static bool chunk_plausible(const struct briq_fmt_chunk *raw, const struct briq_chunk *chunk)
 {
     return briq_le16_get(raw->reserved) == 0 && chunk->cap <= BRIQ_CHUNK_CAP_MAX &&
-           chunk->nrec <= chunk->cap && chunk->nrec > 0 && chunk->len % BRIQ_CHUNK_ALIGN == 0 &&
+           chunk->nrec <= chunk->cap && chunk->nrec > 0 && chunk->kind >= BRIQ_KIND_USER &&
+           chunk->kind <= BRIQ_KIND_META && chunk->len % BRIQ_CHUNK_ALIGN == 0 &&
            chunk->len >= briq_chunk_header_bytes(chunk->cap) &&
            chunk->len <= 1u << BRIQ_WINDOW_SHIFT_MAX;
 }

@@ -445,7 +445,9 @@ static void report_recovery(struct briq_store *store, const struct briq_recovery
                       store->name,
                       (unsigned long long)(recovery->lost_flushed + recovery->lost_acked),
                       recovery->lost_acked == 0 ? "a flush had" : "were",
-                      recovery->unreadable == 0 ? "" : ", or more: its journal cannot be read");
+                      recovery->unreadable > 0       ? ", or more: its journal cannot be read"
+                      : recovery->broken_windows > 0 ? ", or more: append windows are damaged"
+                                                     : "");
     else
         briq_log_line(&store->options.log, BRIQ_LOG_INFO,
                       "%s: was not closed cleanly: replayed %llu operations (%s), dropped %llu "

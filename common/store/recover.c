@@ -15,7 +15,7 @@
  *      acknowledged: see gap_is_of_death().
  *   4. If a record is missing that was flushed (chunks say how far flushes had come), or more than
  *      a process can take with it when it dies, the medium has lost data. If the journal cannot be
- *      read somewhere, it may have. Then the volume opens read-only.
+ *      read somewhere, or a window is damaged, it may have. Then the volume opens read-only.
  */
 #include "common/store/recover.h"
 
@@ -50,13 +50,36 @@ static struct briq_windows_options left_options(struct briq_store *store)
 static bool desc_is_sound(const struct briq_store *store, const struct briq_window_desc *d,
                           uint32_t window_bytes)
 {
-    uint32_t sealed = atomic_load(&d->sealed_end);
-    return atomic_load(&d->active) == 1 && d->kind == BRIQ_KIND_USER &&
-           d->stream < BRIQ_STREAMS_MAX && d->seg >= store->space.seg_first &&
-           d->seg < store->space.seg_end && d->base % window_bytes == 0 &&
-           d->base < briq_space_seg_bytes(&store->space) && sealed >= d->start &&
-           sealed <= window_bytes && d->start % BRIQ_CHUNK_ALIGN == 0 &&
-           sealed % BRIQ_CHUNK_ALIGN == 0;
+    return atomic_load(&d->active) == briq_window_desc_check(d) && d->stream < BRIQ_FMT_HEADS &&
+           d->seg >= store->space.seg_first && d->seg < store->space.seg_end &&
+           d->base % window_bytes == 0 && d->base < briq_space_seg_bytes(&store->space) &&
+           d->start <= window_bytes && d->start % BRIQ_CHUNK_ALIGN == 0;
+}
+
+/* Sealed chunks follow each other without a gap. Returns the end of those that do: sealed_end, if
+ * all is well. */
+static uint32_t end_of_sealed(const struct briq_store *store, const struct briq_window_desc *d,
+                              const uint8_t *mem, uint32_t window_bytes)
+{
+    const struct briq_walk place = {
+        .seg = d->seg,
+        .window_bytes = window_bytes,
+        .uuid_lo = store->journal.uuid_lo,
+        .segseq = d->segseq,
+    };
+    uint32_t off = d->start;
+    uint32_t sealed = (uint32_t)briq_min_u64(atomic_load(&d->sealed_end), window_bytes);
+    while (off < sealed) {
+        struct briq_chunk chunk;
+        size_t need;
+        if (!briq_chunk_decode(mem + off, sealed - off, &chunk, &need) ||
+            !briq_walk_belongs(&place, &chunk, d->base + off) || chunk.len > sealed - off ||
+            chunk.incarnation != (uint32_t)store->sb.incarnation || chunk.stream != d->stream ||
+            chunk.kind != d->kind)
+            break;
+        off += chunk.len;
+    }
+    return off;
 }
 
 /* Bytes from the start of the chunk behind its last payload. */
@@ -78,36 +101,50 @@ static bool open_chunk_extent(const struct briq_chunk *chunk, const uint8_t *at,
     return end <= room;
 }
 
-/* Seals the chunk that was open when the process died. Returns the end of what counts. */
-static uint32_t seal_open_chunk(struct briq_store *store, const struct briq_window_desc *d,
-                                uint8_t *mem, uint32_t window_bytes)
+static bool open_chunk_is_sound(const struct briq_window_desc *d, uint32_t window_bytes)
 {
-    uint32_t sealed = atomic_load(&d->sealed_end);
-    uint32_t off = atomic_load(&d->open_off), nrec = atomic_load(&d->open_nrec);
-    if (off < sealed || nrec == 0 || nrec > d->cap || d->cap > BRIQ_CHUNK_CAP_MAX ||
-        off % BRIQ_CHUNK_ALIGN != 0 || off >= window_bytes)
-        return sealed;
-    struct briq_chunk chunk = {
+    uint32_t off = atomic_load(&d->open_off);
+    return off == atomic_load(&d->sealed_end) && off < window_bytes &&
+           atomic_load(&d->open_nrec) <= d->cap && d->cap <= BRIQ_CHUNK_CAP_MAX && d->cap % 2 == 0;
+}
+
+static struct briq_chunk open_chunk(const struct briq_store *store,
+                                    const struct briq_window_desc *d)
+{
+    return (struct briq_chunk){
         .cap = (uint16_t)d->cap,
-        .nrec = (uint16_t)nrec,
+        .nrec = (uint16_t)atomic_load(&d->open_nrec),
+        .uuid_lo = store->journal.uuid_lo,
         .incarnation = (uint32_t)store->sb.incarnation,
         .stream = (uint8_t)d->stream,
         .kind = BRIQ_KIND_USER,
         .segseq = d->segseq,
         .seg = d->seg,
-        .off = d->base + off,
+        .off = d->base + atomic_load(&d->open_off),
         .next_seg = d->next_seg,
         .durable_seq = store->sb.checkpoint_seq,
     };
-    memcpy(&chunk.uuid_lo, store->sb.uuid, sizeof chunk.uuid_lo);
-    chunk.uuid_lo = le64toh(chunk.uuid_lo);
-    uint32_t end;
-    if (!open_chunk_extent(&chunk, mem + off, window_bytes - off, &end))
-        return sealed;
-    chunk.len = (uint32_t)briq_align_up(end, BRIQ_CHUNK_ALIGN);
-    memset(mem + off + end, 0, chunk.len - end);
+}
+
+/* Seals the chunk that was open when the process died, if one was: *end becomes its end. False when
+ * what the descriptor says of it cannot be. */
+static bool seal_open_chunk(const struct briq_store *store, const struct briq_window_desc *d,
+                            uint8_t *mem, uint32_t window_bytes, uint32_t *end)
+{
+    uint32_t off = atomic_load(&d->open_off);
+    if (off < *end || (off == *end && atomic_load(&d->open_nrec) == 0))
+        return true;
+    if (!open_chunk_is_sound(d, window_bytes))
+        return false;
+    struct briq_chunk chunk = open_chunk(store, d);
+    uint32_t used;
+    if (!open_chunk_extent(&chunk, mem + off, window_bytes - off, &used))
+        return false;
+    chunk.len = (uint32_t)briq_align_up(used, BRIQ_CHUNK_ALIGN);
+    memset(mem + off + used, 0, chunk.len - used);
     briq_chunk_encode(&chunk, mem + off);
-    return off + chunk.len;
+    *end = off + chunk.len;
+    return true;
 }
 
 /* Writes the sectors of `mem` that differ from what the device has there; all are multiples of the
@@ -162,10 +199,19 @@ static int replay_window(struct briq_store *store, struct briq_recovery *recover
     const struct briq_windows_header *h = recovery->left.header;
     const struct briq_window_desc *d = &recovery->left.descs[i];
     uint8_t *mem = recovery->left.mem + (size_t)i * h->window_bytes;
-    if (!desc_is_sound(store, d, h->window_bytes))
+    if (atomic_load(&d->active) == 0)
         return 0;
-    uint32_t end = seal_open_chunk(store, d, mem, h->window_bytes);
-    if (end <= d->start)
+    if (!desc_is_sound(store, d, h->window_bytes)) {
+        recovery->broken_windows++;
+        return 0;
+    }
+    if (d->kind != BRIQ_KIND_USER)
+        return 0;
+    uint32_t end = end_of_sealed(store, d, mem, h->window_bytes);
+    if (end != atomic_load(&d->sealed_end) ||
+        !seal_open_chunk(store, d, mem, h->window_bytes, &end))
+        recovery->broken_windows++;
+    if (end == d->start)
         return 0;
     recovery->from_windows++;
     uint64_t where = briq_space_offset(&store->space, d->seg) + d->base;
@@ -406,7 +452,8 @@ static bool payload_is_whole(struct briq_store *store, struct briq_recovery *rec
            0;
 }
 
-static int apply(struct briq_store *store, const struct item *item)
+/* Nothing may be stored behind the end of the volume: no reader would find it, no trim free it. */
+static int apply(struct briq_store *store, struct briq_recovery *recovery, const struct item *item)
 {
     enum briq_record_type type = (enum briq_record_type)(item->where >> 56);
     uint64_t lba = item->where & ((UINT64_C(1) << 56) - 1);
@@ -414,12 +461,14 @@ static int apply(struct briq_store *store, const struct item *item)
     briq_word word = type == BRIQ_REC_TRIM   ? BRIQ_WORD_HOLE
                      : type == BRIQ_REC_ZERO ? BRIQ_WORD_ZERO
                                              : item->what;
-    uint64_t count = range ? item->what : 1;
-    if (lba + count > store->map.page_max * BRIQ_PAGE_WORDS)
-        return -EUCLEAN;
+    uint64_t count = range ? item->what : 1, blocks = briq_store_blocks(store);
+    uint64_t inside = briq_min_u64(count, blocks - briq_min_u64(lba, blocks));
+    recovery->behind_end += count - inside;
+    if (inside == 0)
+        return 0;
     int r = briq_tree_need_page(store, briq_map_page_of(lba));
     if (r == 0)
-        r = briq_put_replay(store, lba, (uint32_t)count, word);
+        r = briq_put_replay(store, lba, (uint32_t)inside, word);
     return r;
 }
 
@@ -482,7 +531,7 @@ static int apply_in_order(struct briq_store *store, struct briq_recovery *recove
         if (!flushed && recovery->leftover != BRIQ_LEFTOVER_FOUND &&
             !payload_is_whole(store, recovery, item))
             break;
-        int r = apply(store, item);
+        int r = apply(store, recovery, item);
         if (r < 0)
             return r;
         last = item->seq;

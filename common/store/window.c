@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "common/base/align.h"
 #include "common/base/uuid.h"
 #include "common/base/vmem.h"
@@ -239,6 +241,13 @@ void briq_windows_put(struct briq_windows *pool, struct briq_window *w)
     unlock_and_tell(pool);
 }
 
+uint32_t briq_window_desc_check(const struct briq_window_desc *desc)
+{
+    const size_t begin = offsetof(struct briq_window_desc, stream);
+    const size_t end = offsetof(struct briq_window_desc, sealed_end);
+    return (uint32_t)XXH3_64bits((const uint8_t *)desc + begin, end - begin) | 1;
+}
+
 void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint64_t where,
                          const struct briq_window_desc *desc)
 {
@@ -250,17 +259,19 @@ void briq_windows_attach(struct briq_windows *pool, struct briq_window *w, uint6
     d->next_seg = desc->next_seg;
     d->base = desc->base;
     d->start = desc->start;
+    d->reserved = 0;
     d->segseq = desc->segseq;
     d->cap = 0;
     atomic_store_explicit(&d->sealed_end, desc->start, memory_order_relaxed);
     atomic_store_explicit(&d->open_off, desc->start, memory_order_relaxed);
     atomic_store_explicit(&d->open_nrec, 0, memory_order_relaxed);
     /* From here on a dead process's successor believes the descriptor. */
-    atomic_store_explicit(&d->active, 1, memory_order_release);
+    atomic_store_explicit(&d->active, briq_window_desc_check(d), memory_order_release);
 
     w->seg = desc->seg;
     w->base = desc->base;
     w->start = desc->start;
+    w->end = pool->window_bytes;
     w->sealed_end = w->claimed_end = desc->start;
     w->inflight = 0;
     w->filled = w->failed = false;
@@ -291,10 +302,9 @@ int briq_windows_adopt(struct briq_windows *pool, uint64_t where, uint8_t *mem, 
     struct briq_window *w = briq_windows_get(pool);
     if (w == NULL)
         return -ENOMEM;
-    /* What lies behind must not be taken for chunks. */
-    memset(mem + end, 0, pool->window_bytes - end);
     w->mem = mem;
     w->start = start;
+    w->end = end;
     atomic_store(&pool->finder[where >> pool->window_shift], (uint16_t)w->id);
     return 0;
 }

@@ -34,7 +34,7 @@
 #include "common/store/epoch.h"
 #include "common/store/waitq.h"
 
-#define BRIQ_WINDOWS_MAGIC UINT64_C(0x31736e6957717242) /* "BrqWins1" */
+#define BRIQ_WINDOWS_MAGIC UINT64_C(0x32736e6957717242) /* "BrqWins2" */
 #ifndef BRIQ_WINDOWS_MAX
 #define BRIQ_WINDOWS_MAX 1024u
 #endif
@@ -50,26 +50,32 @@ struct briq_windows_header {
     int64_t owner_pid;
 };
 
-/* One window, in the file. Everything but the atomics is constant while active is 1. */
+/* One window, in the file. */
 struct briq_window_desc {
-    _Atomic uint32_t active; /* 1: what follows and the bytes are valid */
+    /* Not 0: what follows and the bytes are valid. Then it is the check of all up to segseq, which
+     * is constant meanwhile: a window that went to a wrong place would destroy what is there. */
+    _Atomic uint32_t active;
     uint32_t stream, kind;
     uint32_t seg, next_seg;
     uint32_t base;  /* byte offset of the window in the segment */
     uint32_t start; /* offset in the window where its first chunk begins */
-    uint32_t cap;   /* records the open chunk has room for; stored before open_off */
+    uint32_t reserved;
     uint64_t segseq;
     _Atomic uint32_t sealed_end; /* offset in the window behind the last sealed chunk */
-    _Atomic uint32_t open_off;  /* offset of the open chunk; it counts if at or behind sealed_end */
-    _Atomic uint32_t open_nrec; /* its records that are whole: acknowledged, or about to be */
-    uint32_t reserved;
+    _Atomic uint32_t open_off;   /* offset of the open chunk; it counts if it is sealed_end */
+    _Atomic uint32_t open_nrec;  /* its records that are whole: acknowledged, or about to be */
+    uint32_t cap;                /* records the open chunk has room for; stored before open_off */
 } BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
+
+/* Of what is constant while the window is attached; never 0. */
+uint32_t briq_window_desc_check(const struct briq_window_desc *desc);
 
 struct briq_window {
     struct briq_window_desc *desc;
     uint8_t *mem;
     uint32_t id;    /* 1 .. count: what the finder stores */
     uint32_t start; /* as in desc: what lies before is on the device only */
+    uint32_t end;   /* what lies behind is, too: of an adopted window; else that of the window */
     /* the rest under the lock of the stream it belongs to */
     uint32_t seg, base;
     uint32_t sealed_end;              /* as in desc */
@@ -157,7 +163,7 @@ static inline uint8_t *briq_windows_find(const struct briq_windows *pool, uint64
         return NULL;
     const struct briq_window *w = &pool->windows[id - 1];
     uint32_t off = (uint32_t)where & (pool->window_bytes - 1);
-    return off < w->start ? NULL : w->mem + off;
+    return off < w->start || off >= w->end ? NULL : w->mem + off;
 }
 
 /* Is a window attached there? */
@@ -166,8 +172,8 @@ static inline bool briq_windows_attached(const struct briq_windows *pool, uint64
     return atomic_load(&pool->finder[where >> pool->window_shift]) != 0;
 }
 
-/* Lets readers find [start, end) of mem, which is not the pool's, as the window at device address
- * `where`. For volumes opened read-only. -ENOMEM when the pool has no window left. */
+/* Lets readers find [start, end) of mem, whole chunks and not the pool's, in the window at device
+ * address `where`. For volumes opened read-only. -ENOMEM when the pool has no window left. */
 int briq_windows_adopt(struct briq_windows *pool, uint64_t where, uint8_t *mem, uint32_t start,
                        uint32_t end) BRIQ_MUST;
 

@@ -492,6 +492,61 @@ static void a_repair_may_lose_its_power(void **state)
     }
 }
 
+/* A chunk that is followed by another in the same use of its segment, which tells that use too. */
+static uint64_t chunk_with_another(const struct test_ward *f, struct briq_chunk *ret)
+{
+    const struct test_image *image = &f->patient.image;
+    for (uint32_t block = 0; block < TEST_PATIENT_BLOCKS; block++) {
+        if (f->places.data[block] == 0)
+            continue;
+        uint64_t at = test_ward_chunk_around(f, f->places.data[block]);
+        struct briq_chunk next;
+        size_t more;
+        assert_true(briq_chunk_decode(image->bytes + at, image->size - at, ret, &more));
+        uint64_t behind = at + ret->len;
+        if (behind < image->size &&
+            briq_chunk_decode(image->bytes + behind, image->size - behind, &next, &more) &&
+            next.segseq == ret->segseq && ret->off == 0)
+            return at;
+    }
+    fail_msg("no segment has two chunks");
+    return 0;
+}
+
+/* With a sound checksum: a segment table rebuilt from it would be one that cannot be. */
+static void a_chunk_of_no_kind_is_not_believed(void **state)
+{
+    struct test_ward *f = fixture_of(state);
+    uint8_t raw[BRIQ_CHUNK_ALIGN];
+    struct briq_chunk chunk;
+    uint64_t at = chunk_with_another(f, &chunk);
+    memcpy(raw, f->patient.image.bytes + at, sizeof raw);
+    chunk.kind = 9;
+    briq_chunk_encode(&chunk, raw);
+    test_image_write(&f->patient.image, at, raw, sizeof raw);
+    flip(f, f->places.seg_page + 8);
+    expect_mended(f, 1);
+    expect_all_right(f);
+    expect_life_goes_on(f);
+}
+
+/* The journal tells of them still: a repair must not put them back. */
+static void blocks_behind_the_end_stay_away(void **state)
+{
+    struct test_ward *f = fixture_of(state);
+    struct briq_superblock sb;
+    uint8_t raw[BRIQ_SB_BYTES];
+    assert_int_equal(briq_superblock_decode(f->patient.image.bytes, &sb), BRIQ_SB_OK);
+    sb.logical_bytes = 10 * BRIQ_BLOCK_BYTES;
+    briq_superblock_encode(&sb, raw);
+    test_image_write(&f->patient.image, BRIQ_SB_A_OFFSET, raw, sizeof raw);
+    test_image_write(&f->patient.image, BRIQ_SB_B_OFFSET, raw, sizeof raw);
+    test_patient_check(&f->patient, NULL, true, false, &f->findings);
+    if (strstr(f->findings.text, "the journal tells of") == NULL)
+        fail_msg("the journal tells nothing: %s", f->findings.text);
+    expect_mended(f, 2);
+}
+
 #define SMALL(name) cmocka_unit_test_setup_teardown(name, set_up_small, test_ward_close)
 #define LARGE(name) cmocka_unit_test_setup_teardown(name, set_up_large, test_ward_close)
 #define CUT(name)   cmocka_unit_test_setup_teardown(name, set_up_cut, test_ward_close)
@@ -506,6 +561,7 @@ int main(int argc, char **argv)
         SMALL(upper_levels_of_the_map_are_found_again),
         SMALL(the_segment_table_is_rebuilt),
         LARGE(the_segment_table_is_rebuilt),
+        SMALL(a_chunk_of_no_kind_is_not_believed),
         SMALL(all_of_the_metadata_is_rebuilt),
         LARGE(all_of_the_metadata_is_rebuilt),
         SMALL(blocks_without_a_record_get_a_new_one),
@@ -514,6 +570,7 @@ int main(int argc, char **argv)
         SMALL(a_damaged_payload_is_left_and_told),
         SMALL(a_bad_segment_comes_back_to_use),
         CUT(an_open_journal_is_replayed_and_closed),
+        CUT(blocks_behind_the_end_stay_away),
         SMALL(losses_of_the_medium_are_given_up_and_told),
         SMALL(what_could_be_read_before_can_be_read_after),
         LARGE(what_could_be_read_before_can_be_read_after),

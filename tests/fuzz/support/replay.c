@@ -3,7 +3,8 @@
  * replay.c - runs a fuzz target over files, without a fuzzer: any compiler can build it.
  *
  *   fuzz_NAME [FILE|DIRECTORY]...
- * Without arguments: the committed corpus of the target, tests/fuzz/corpus/NAME. The name of each
+ * Without arguments: the committed corpus of the target, which the Makefile unpacks from
+ * tests/fuzz/corpus/NAME.tar into the directory corpus/NAME beside the program. The name of each
  * file is printed before it runs, so that the last line of a failure names its input.
  */
 #include <dirent.h>
@@ -70,11 +71,10 @@ static int run_path(const char *path)
 
 static int run_own_corpus(const char *program)
 {
-    const char *source = getenv("BRIQ_SOURCE");
     const char *slash = strrchr(program, '/');
     const char *name = slash == NULL ? program : slash + 1;
     char path[4096];
-    snprintf(path, sizeof path, "%s/tests/fuzz/corpus/%s", source != NULL ? source : ".",
+    snprintf(path, sizeof path, "%.*scorpus/%s", (int)(name - program), program,
              strncmp(name, "fuzz_", 5) == 0 ? name + 5 : name);
     return run_path(path);
 }
