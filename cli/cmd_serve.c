@@ -347,6 +347,9 @@ const struct briq_verb briq_verb_serve = {
             "it is ready (NOTIFY_SOCKET).",
             "The program stays in the foreground until SIGTERM, SIGINT or SIGHUP. Then it accepts "
             "nothing more, answers what is under way, flushes and closes the volumes.",
+            "While it runs, `briq list` shows it, `briq attach`, `detach`, `resize`, `compact`, "
+            "`checkpoint` and `snapshot-stats` work on what it serves, and `briq shutdown` ends "
+            "it, through a control socket that is open to the same user and root alone.",
             "All connections are served by a few threads with io_uring. Where the system does not "
             "have it or forbids it, each connection gets a thread of its own; a line says so.",
             NULL,

@@ -2,8 +2,9 @@
 """cmd_resize.py - "briq-vm resize": the volume, the server, QEMU's connection, the guest.
 
 NBD has no message for "the size has changed", and QEMU refuses to resize a node beyond what the
-server told it. But it asks again whenever it reconnects. So: the server lets go of its clients and
-comes back with a larger volume, anything that is read makes QEMU reconnect, and block_resize to
+server told it. But it asks again whenever it reconnects. So: the server lets go of its clients, a
+`briq serve` after it has grown the volume, nbdkit by ending and coming back with a larger one;
+anything that is read makes QEMU reconnect, and block_resize to
 exactly the new size succeeds and tells the guest.
 """
 import dataclasses
@@ -62,13 +63,18 @@ def wanted_size(text, old):
 def grow(where, disk_id, record, size):
     """Makes the volume larger and its server serve it so."""
     server = server_of(record)
-    if server is None or not server.alive() or record["kind"] != FILE:
+    ours = server is not None and server.alive() and record["kind"] == FILE
+    live = record.get("kind") == FILE and servers.grows_live(record["volume"])
+    if not live and not ours:
         raise Refused(f"{disk_id}: briq-vm does not run its server: restart that with a larger "
                       "volume (briq resize), then use briq-vm resize without SIZE")
     if not record["reconnect_seconds"]:
         raise Refused(f"{disk_id}: was attached without reconnecting, and would lose its server; "
                       "detach it, briq resize it and attach it again")
-    regrow_offline(where, disk_id, record, server, size)
+    if live:
+        servers.briq("resize", "--", record["volume"], str(size))
+    else:
+        regrow_offline(where, disk_id, record, server, size)
 
 
 def regrow_offline(where, disk_id, record, server, size):

@@ -90,6 +90,11 @@ def owner_of(path):
     return owner["pid"] if owner else None
 
 
+def grows_live(path):
+    """Whether a daemon of ours has the volume open that `briq resize` can ask."""
+    return json.loads(briq("info", "--json", "--", path))["served"] is not None
+
+
 def find(volume):
     """The endpoint where `volume` is served already, None when nobody has it open.
 

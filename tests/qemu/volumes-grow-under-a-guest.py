@@ -26,24 +26,32 @@ class VolumesGrow(MachineTest):
         return json.loads(run("briq", "info", "--json", path).stdout)["size"]
 
     def test_the_guest_writes_meanwhile(self):
-        path = self.scene.volume("busy.briq", "32M")
-        self.vm.briq_vm("attach", path)
+        self.grow_under_load("busy", "serve")
+
+    def test_the_guest_writes_meanwhile_to_nbdkit(self):
+        self.grow_under_load("kitty", "nbdkit")
+
+    def grow_under_load(self, name, server):
+        path = self.scene.volume(f"{name}.briq", "32M")
+        self.vm.briq_vm("attach", path, "--server", server)
+        process_before = self.vm.server_pid(f"briq-{name}")
         # 24 MiB of numbered lines, over and over, each round flushed, until told to stop.
         self.vm.sh("yes 0123456789abcde | head -c 25165824 >/tmp/lines; touch /tmp/go")
-        self.vm.sh("(while [ -e /tmp/go ]; do dd if=/tmp/lines of=$(disk busy) bs=256k "
+        self.vm.sh(f"(while [ -e /tmp/go ]; do dd if=/tmp/lines of=$(disk {name}) bs=256k "
                    "conv=fsync,notrunc 2>/tmp/dd || exit 1; done) &")
         for size in (64, 96, 128):
             told = self.vm.briq_vm("resize", path, f"{size}M")
             self.assertEqual(told["size"], size * MIB)
-            self.assertEqual(self.guest_mib("busy"), size)
+            self.assertEqual(self.guest_mib(name), size)
             self.assertEqual(self.volume_bytes(path), size * MIB)
+        self.assertEqual(self.vm.server_pid(f"briq-{name}") == process_before, server == "serve")
         self.vm.sh("rm /tmp/go; wait $!")
         self.vm.sh("echo 3 >/proc/sys/vm/drop_caches")
-        self.assertEqual(self.vm.sh("head -c 25165824 $(disk busy) | md5sum"),
+        self.assertEqual(self.vm.sh(f"head -c 25165824 $(disk {name}) | md5sum"),
                          self.vm.sh("md5sum </tmp/lines"))
         # The new end is there: it can be written and read back.
-        self.vm.sh("echo the end | dd of=$(disk busy) bs=512 seek=262143 conv=fsync 2>/dev/null")
-        self.vm.sh("dd if=$(disk busy) bs=512 skip=262143 2>/dev/null | grep -q 'the end'")
+        self.vm.sh(f"echo the end | dd of=$(disk {name}) bs=512 seek=262143 conv=fsync 2>/dev/null")
+        self.vm.sh(f"dd if=$(disk {name}) bs=512 skip=262143 2>/dev/null | grep -q 'the end'")
         self.vm.briq_vm("detach", path)
         run("briq", "check", "--deep", "--quiet", path)
 

@@ -86,6 +86,7 @@ class Scene:
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="briq.")
         self.run_dir = self.path("run")
+        os.environ["BRIQ_RUN_DIR"] = self.path("daemons")  # nobody else's are found
         self.volumes = []
 
     def path(self, name):
@@ -246,7 +247,7 @@ class Vm:
     # ---- verbs -----------------------------------------------------------------------------------
 
     def words(self, verb, *arguments):
-        server = SERVER if verb == "attach" else ()
+        server = SERVER if verb == "attach" and "--server" not in arguments else ()
         return (BRIQ_VM, verb, *arguments, *server, "--run-dir", self.scene.run_dir, "--vm", "vm")
 
     def briq_vm(self, verb, *arguments, code=0):
