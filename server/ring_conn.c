@@ -143,6 +143,7 @@ static void send_replies(struct briq_ring_conn *conn)
     struct briq_out *out = &conn->nbd.out;
     if (conn->nbd.dead || out->sending > 0 || out->committed == 0)
         return;
+    briq_nbd_conn_sending(&conn->nbd);
     conn->msg =
         (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
     /* More to send, to make, to take in, or to close, as soon as this is out? */
@@ -183,6 +184,7 @@ static void settle(struct briq_ring *ring, struct briq_ring_task *task)
         conn->shut = true;
         shutdown(conn->fd, SHUT_RDWR); /* ends what waits for the peer */
     }
+    briq_nbd_conn_batch_end(&conn->nbd);
     send_replies(conn);
     receive_or_not(conn);
     if (conn->nbd.phase == NBD_PHASE_TRANSMISSION && !conn->nbd.draining)
@@ -226,6 +228,7 @@ static void begin(struct briq_ring *ring, struct briq_ring_task *task)
         give_up(conn);
         return;
     }
+    briq_figures_peer(conn->fd, conn->nbd.figures->peer);
     briq_list_push_back(&worker->conns, &conn->node);
     briq_ring_timer_set(ring, &conn->deadline, briq_clock_ns() + server->options.handshake_ns);
     briq_nbd_conn_advance(&conn->nbd);

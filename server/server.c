@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/ring/ring.h"
 #include "server/engine.h"
 
@@ -81,6 +82,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         return r;
     }
     pthread_mutex_init(&server->care, NULL);
+    pthread_mutex_init(&server->watch, NULL);
     briq_exports_init(&server->exports, &server->options.log);
     *ret = server;
     return 0;
@@ -113,6 +115,7 @@ int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err
 
 int briq_server_start(struct briq_server *server, struct briq_error *err)
 {
+    server->started_ns = briq_clock_ns();
     int r = server->ops->start(server, err);
     server->started = r == 0;
     return r;
@@ -121,8 +124,10 @@ int briq_server_start(struct briq_server *server, struct briq_error *err)
 bool briq_server_admit(struct briq_server *server)
 {
     unsigned now = atomic_fetch_add(&server->connections, 1);
-    if (now < server->options.max_connections)
+    if (now < server->options.max_connections) {
+        atomic_fetch_add(&server->accepted, 1);
         return true;
+    }
     atomic_fetch_sub(&server->connections, 1);
     /* Once, and then for each power of two: a flood must not become a flood of lines. */
     uint64_t refused = atomic_fetch_add(&server->refused, 1) + 1;
@@ -202,6 +207,7 @@ int briq_server_close(struct briq_server *server)
     if (server->engine != NULL)
         server->ops->free(server);
     pthread_mutex_destroy(&server->care);
+    pthread_mutex_destroy(&server->watch);
     free_server(server);
     return r;
 }

@@ -26,6 +26,7 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "common/store/store.h"
+#include "server/stats.h"
 
 struct briq_server;
 

@@ -169,7 +169,9 @@ static void send_replies(struct thread_conn *conn)
 {
     struct briq_out *out = &conn->nbd.out;
     struct iovec iov[BRIQ_OUT_IOVS];
+    briq_nbd_conn_batch_end(&conn->nbd);
     while (!conn->nbd.dead && out->committed > 0) {
+        briq_nbd_conn_sending(&conn->nbd);
         unsigned count = briq_out_gather(out, iov);
         int r = send_all(conn->fd, iov, count);
         briq_out_sent(out);
@@ -245,6 +247,7 @@ static struct thread_conn *new_conn(struct thread_engine *engine, int fd)
         free_conn(conn);
         return NULL;
     }
+    briq_figures_peer(fd, conn->nbd.figures->peer);
     for (unsigned i = 0; i < RECV_BUFS; i++) {
         conn->bufs[i] = (struct briq_recv_buf){
             .data = conn->memory + (size_t)i * NBD_RECV_BYTES, .release = release, .owner = conn};
