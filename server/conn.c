@@ -128,7 +128,7 @@ static struct briq_nbd_job *take_slot(struct briq_nbd_conn *conn)
     job->slot.buf = NULL;
     job->in = NULL;
     job->writing = job->unwanted = job->failed = false;
-    job->taken_ns = briq_figures_taken(conn->figures, conn->jobs_busy);
+    job->taken_ns = briq_figures_taken(conn->figures);
     return job;
 }
 

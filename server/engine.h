@@ -37,10 +37,11 @@ struct briq_server {
     const struct briq_engine_ops *ops;
     void *engine; /* the engine's; NULL before start */
     bool started;
-    uint64_t started_ns;   /* briq_server_start() */
-    pthread_mutex_t care;  /* one drop at a time */
-    pthread_mutex_t watch; /* one copy of all figures at a time */
-    int idle_fd;           /* an eventfd: the last connection has ended */
+    uint64_t started_ns;       /* briq_server_start() */
+    pthread_mutex_t care;      /* one drop at a time */
+    struct briq_http *metrics; /* NULL: none */
+    pthread_mutex_t watch;     /* one copy of all figures at a time */
+    int idle_fd;               /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;
     _Atomic uint64_t accepted, refused; /* connections; refused: there were too many */
 };

@@ -65,13 +65,14 @@ void briq_figures_peer(int fd, char text[BRIQ_PEER_TEXT_MAX])
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-uint64_t briq_figures_taken(struct briq_nbd_figures *figures, unsigned busy)
+uint64_t briq_figures_taken(struct briq_nbd_figures *figures)
 {
     struct briq_nbd_counts *counts = &figures->counts;
     if (figures->batch_ns == 0)
         figures->batch_ns = briq_clock_ns();
     briq_counter_add(&counts->taken, 1);
-    briq_counter_max(&counts->in_flight_max, busy);
+    briq_counter_max(&counts->in_flight_max,
+                     briq_counter_get(&counts->taken) - briq_counter_get(&counts->ended));
     briq_counter_max(&counts->receive_max, ++figures->batch_taken);
     return figures->batch_ns;
 }
@@ -111,6 +112,8 @@ void briq_figures_batch_end(struct briq_nbd_figures *figures)
 {
     if (figures->ready_count > 0)
         give_latency(figures);
+    briq_counter_add(&figures->counts.ended, figures->ended);
+    figures->ended = 0;
     figures->batch_ns = 0;
 }
 

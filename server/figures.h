@@ -26,7 +26,7 @@ struct briq_kind_counts {
 };
 
 struct briq_nbd_counts {
-    briq_counter taken, ended, in_flight_max; /* requests; ended: answered or abandoned */
+    briq_counter taken, ended, in_flight_max; /* ended: of past batches */
     briq_counter abandoned, hole_bytes, refused;
     briq_counter receives, receive_max, sends, send_max;
     struct briq_kind_counts kinds[BRIQ_KINDS];
@@ -41,6 +41,7 @@ struct briq_nbd_figures {
     /* the connection's alone */
     uint64_t batch_ns;    /* when the batch began; 0: none is under way */
     uint64_t batch_taken; /* requests, since the last receive */
+    uint64_t ended;       /* answered or abandoned, since the last batch */
     uint64_t answered;    /* replies, since the last send */
     uint64_t ready_ns;    /* when the requests that `ready` counts were taken in */
     uint32_t ready_count, ready[BRIQ_KINDS]; /* answered and without a latency yet */
@@ -55,7 +56,8 @@ void briq_figures_peer(int fd, char text[BRIQ_PEER_TEXT_MAX]);
 /* The kind of a request by its type in the protocol. */
 enum briq_kind briq_figures_kind(uint16_t type);
 
-/* Gives what was answered its latency: it has just been handed to the socket, or would be. */
+/* Gives what was answered its latency and counts it as ended: it is about to be handed to the
+ * socket, or would be. */
 void briq_figures_batch_end(struct briq_nbd_figures *figures);
 
 /* What was counted goes to `to`. Under the lock of whoever else reads `to`. */
@@ -68,8 +70,8 @@ static inline void briq_figures_received(struct briq_nbd_figures *figures)
     figures->batch_taken = 0;
 }
 
-/* A request was taken in, the busy-th that is under way now. Returns when, in nanoseconds. */
-uint64_t briq_figures_taken(struct briq_nbd_figures *figures, unsigned busy);
+/* A request was taken in. Returns when, in nanoseconds. */
+uint64_t briq_figures_taken(struct briq_nbd_figures *figures);
 
 /* Its reply is ready: `bytes` for what it has done, or an error. */
 void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind, uint64_t taken_ns,
@@ -79,7 +81,7 @@ void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind
 static inline void briq_figures_ended(struct briq_nbd_figures *figures, bool answered)
 {
     briq_counter_add(&figures->counts.abandoned, !answered);
-    briq_counter_add(&figures->counts.ended, 1);
+    figures->ended++;
 }
 
 /* All replies that are ready go out in one send. One that ends no reply (a piece of a large read, or

@@ -10,6 +10,8 @@
 #include "common/base/clock.h"
 #include "common/ring/ring.h"
 #include "server/engine.h"
+#include "server/http.h"
+#include "server/metrics.h"
 
 #define CONNECTIONS_DEFAULT 100u
 #define SECOND_NS           UINT64_C(1000000000)
@@ -113,11 +115,44 @@ int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err
     return r;
 }
 
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+static int make_metrics(void *opaque, char **ret, size_t *ret_len)
+{
+    struct briq_server *server = opaque;
+    struct briq_server_stats *stats = NULL;
+    char engine[160];
+    int r = briq_server_stats(server, &stats);
+    if (r < 0)
+        return r;
+    r = briq_metrics_text(stats, briq_server_describe(server, engine, sizeof engine), ret, ret_len);
+    briq_server_stats_free(stats);
+    return r;
+}
+
+int briq_server_metrics(struct briq_server *server, const char *address, struct briq_error *err)
+{
+    const struct briq_http_page page = {
+        .path = "/metrics", .type = BRIQ_METRICS_TYPE, .make = make_metrics, .opaque = server};
+    if (server->metrics != NULL)
+        return briq_error_set(err, -EBUSY, "%s: metrics are at one address alone", address);
+    return briq_http_open(address, &page, err, &server->metrics);
+}
+
+const char *briq_server_metrics_at(const struct briq_server *server, char *text, size_t room)
+{
+    return server->metrics != NULL ? briq_http_describe(server->metrics, text, room) : "";
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
 int briq_server_start(struct briq_server *server, struct briq_error *err)
 {
     server->started_ns = briq_clock_ns();
     int r = server->ops->start(server, err);
     server->started = r == 0;
+    if (r == 0 && server->metrics != NULL)
+        r = briq_http_start(server->metrics, err);
     return r;
 }
 
@@ -190,6 +225,8 @@ const char *briq_server_describe(const struct briq_server *server, char *text, s
 
 void briq_server_stop(struct briq_server *server)
 {
+    briq_http_close(server->metrics);
+    server->metrics = NULL;
     briq_exports_refuse(&server->exports);
     if (server->started)
         server->ops->stop(server);

@@ -45,7 +45,7 @@ struct briq_io_stats {
     struct briq_kind_stats kinds[BRIQ_KINDS];
     uint64_t hole_bytes;                   /* of read bytes: answered without data */
     uint64_t refused;                      /* of errors: requests that made no sense */
-    uint64_t in_flight, in_flight_max;     /* requests taken in and not answered */
+    uint64_t in_flight, in_flight_max;     /* taken in, and the reply not handed to the socket */
     uint64_t receives, receive_max, taken; /* receive_max: most requests taken from one */
     uint64_t sends, send_max;              /* send_max: most replies in one */
     uint64_t abandoned;                    /* taken in and never answered: the client left */
