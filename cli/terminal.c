@@ -132,7 +132,7 @@ void briq_terminal_draw(const char *text, size_t len)
         const char *end = memchr(text, '\n', len);
         size_t part = end != NULL ? (size_t)(end - text) : len;
         if (row++ > 0)
-            fputs("\r\n", stream);
+            fputc('\n', stream);
         fwrite(text, 1, part, stream);
         fputs(CLEAR_LINE, stream);
         text += part + (end != NULL);
