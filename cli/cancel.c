@@ -7,6 +7,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP};
 
 int briq_cancel_open(struct briq_cancel *cancel, struct briq_error *err)
@@ -39,6 +41,19 @@ bool briq_cancel_requested(const struct briq_cancel *cancel)
 {
     struct pollfd p = {.fd = cancel->fd, .events = POLLIN};
     return cancel->fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+bool briq_cancel_wait_ns(const struct briq_cancel *cancel, uint64_t at_ns)
+{
+    struct pollfd p = {.fd = cancel->fd, .events = POLLIN};
+    for (uint64_t now = briq_clock_ns(); now < at_ns; now = briq_clock_ns()) {
+        uint64_t left = at_ns - now;
+        const struct timespec ts = {.tv_sec = (time_t)(left / 1000000000u),
+                                    .tv_nsec = (long)(left % 1000000000u)};
+        if (ppoll(&p, 1, &ts, NULL) > 0)
+            return true;
+    }
+    return false;
 }
 
 int briq_cancel_explain(struct briq_error *err)

@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/base/error.h"
 
@@ -31,6 +32,9 @@ void briq_cancel_close(struct briq_cancel *cancel);
 
 /* Thread: any. Does not block. */
 bool briq_cancel_requested(const struct briq_cancel *cancel);
+
+/* Waits until a time of briq_clock_ns(). True: the end of the job was requested before. */
+bool briq_cancel_wait_ns(const struct briq_cancel *cancel, uint64_t at_ns);
 
 /* Sets err to "interrupted by SIGTERM" (or whatever is pending) and returns -EINTR. */
 int briq_cancel_explain(struct briq_error *err) BRIQ_MUST;

@@ -29,7 +29,7 @@ struct serve_args {
     const char *engine, *io, *windows_dir;
     uint64_t cache_bytes, accel, streams;
     const char *run, *pid_file;
-    const char *control;
+    const char *control, *metrics;
     bool no_control;
     bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
     struct serve_security security;
@@ -243,6 +243,9 @@ static void say_ready(struct serve_job *job)
     if (job->control != NULL)
         briq_log_line(&log, BRIQ_LOG_INFO, "control socket: %s",
                       briq_serve_control_path(job->control));
+    if (job->args->metrics != NULL)
+        briq_log_line(&log, BRIQ_LOG_INFO, "metrics: %s",
+                      briq_server_metrics_at(job->server, text, sizeof text));
     if (job->args->print_uri)
         print_uri(job);
     briq_service_tell("READY=1");
@@ -286,6 +289,8 @@ static int serve(struct serve_job *job, struct briq_error *err)
         r = export_all(job, err);
     if (r == 0)
         r = listen_on_all(job, err);
+    if (r == 0 && job->args->metrics != NULL)
+        r = briq_server_metrics(job->server, job->args->metrics, err);
     if (r == 0)
         r = briq_server_start(job->server, err);
     if (r == 0)
@@ -539,6 +544,13 @@ const struct briq_verb briq_verb_serve = {
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct serve_args, no_control),
              .help = "Have no control socket."},
+            {.name = "metrics",
+             .kind = BRIQ_OPTION_TEXT,
+             .offset = offsetof(struct serve_args, metrics),
+             .value = "ADDRESS",
+             .help = "Answer Prometheus there, GET /metrics over HTTP: unix:PATH, tcp:PORT (at "
+                     "127.0.0.1) or tcp:HOST:PORT, where an address that others can reach must be "
+                     "written as a number, such as 0.0.0.0."},
             {.name = "run",
              .kind = BRIQ_OPTION_TEXT,
              .offset = offsetof(struct serve_args, run),

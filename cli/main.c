@@ -11,25 +11,13 @@
 #include "common/store/store.h"
 
 const struct briq_verb *const briq_verbs[] = {
-    &briq_verb_create,
-    &briq_verb_import,
-    &briq_verb_export,
-    &briq_verb_info,
-    &briq_verb_check,
-    &briq_verb_resize,
-    &briq_verb_compact,
-    &briq_verb_dump,
-    &briq_verb_serve,
-    &briq_verb_list,
-    &briq_verb_attach,
-    &briq_verb_detach,
-    &briq_verb_checkpoint,
-    &briq_verb_snapshot_stats,
-    &briq_verb_shutdown,
-    &briq_verb_ublk,
-    &briq_verb_bench,
-    &briq_verb_help,
-    NULL,
+    &briq_verb_create,         &briq_verb_import,   &briq_verb_export,
+    &briq_verb_info,           &briq_verb_check,    &briq_verb_resize,
+    &briq_verb_compact,        &briq_verb_dump,     &briq_verb_serve,
+    &briq_verb_list,           &briq_verb_stat,     &briq_verb_top,
+    &briq_verb_attach,         &briq_verb_detach,   &briq_verb_checkpoint,
+    &briq_verb_snapshot_stats, &briq_verb_shutdown, &briq_verb_ublk,
+    &briq_verb_bench,          &briq_verb_help,     NULL,
 };
 
 const struct briq_verb *briq_verb_find(const char *name)

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cli/latency.h"
 #include "cli/serve_exports.h"
 #include "cli/serve_report.h"
 #include "cli/serve_snapshot.h"
@@ -77,6 +78,7 @@ static int run_snapshot(void *opaque, struct briq_control_request *request,
     uint64_t at_ns = briq_clock_ns();
     if (r == 0) {
         briq_snapshot_subtract(now, control->baseline);
+        briq_latency_refresh(now);
         if (!briq_field_set_number(now, "milliseconds",
                                    (at_ns - control->since_ns) / MILLISECOND_NS))
             r = briq_error_set(err, -ENOMEM, "out of memory");

@@ -4,27 +4,24 @@
 #include <json-c/json.h>
 #include <unistd.h>
 
+#include "cli/serve_figures.h"
 #include "common/control/fields.h"
 
 #define URI_MAX 16384
 
+#define MILLISECOND_NS UINT64_C(1000000)
+
 struct reporting {
-    struct briq_server *server;
+    const struct briq_server *server;
     struct json_object *exports; /* an array */
-    bool figures, fine;
+    bool fine;
 };
 
-static bool add_figures(struct json_object *object, const struct briq_export_facts *facts)
-{
-    const struct briq_usage *usage = &facts->usage;
-    return briq_field_set_number(object, "mapped", usage->mapped_blocks * BRIQ_BLOCK_BYTES) &&
-           briq_field_set_number(object, "fill", usage->fill_blocks * BRIQ_BLOCK_BYTES) &&
-           briq_field_set_number(object, "stored", usage->stored_bytes);
-}
+/* ---- both ------------------------------------------------------------------------------------ */
 
-static void add_export(void *opaque, const struct briq_export_facts *facts)
+static struct json_object *new_export(const struct briq_server *server,
+                                      const struct briq_export_facts *facts)
 {
-    struct reporting *reporting = opaque;
     struct json_object *object = json_object_new_object();
     bool fine = briq_field_set_text(object, "name", facts->name) &&
                 briq_field_set_text(object, "volume", facts->source) &&
@@ -34,48 +31,130 @@ static void add_export(void *opaque, const struct briq_export_facts *facts)
                 briq_field_set_bool(object, "in_memory", facts->in_memory) &&
                 briq_field_set_number(object, "connections", facts->connections);
     char uri[URI_MAX];
-    if (briq_server_uri(reporting->server, facts->name, uri, sizeof uri) > 0)
+    if (briq_server_uri(server, facts->name, uri, sizeof uri) > 0)
         fine = fine && briq_field_set_text(object, "uri", uri);
-    if (reporting->figures)
-        fine = fine && add_figures(object, facts);
-    fine = briq_field_append(reporting->exports, object) && fine;
-    reporting->fine = reporting->fine && fine;
-}
-
-static bool add_counters(struct json_object *object, const struct briq_server *server)
-{
-    struct json_object *counters = json_object_new_object();
-    bool fine = briq_field_set_number(counters, "refused", briq_server_refused(server));
-    return briq_field_set(object, "counters", counters) && fine;
-}
-
-static struct json_object *report(struct briq_server *server, bool figures)
-{
-    char engine[160];
-    struct json_object *object = json_object_new_object();
-    struct reporting reporting = {
-        .server = server, .exports = json_object_new_array(), .figures = figures, .fine = true};
-    briq_server_describe(server, engine, sizeof engine);
-    bool fine = briq_field_set_number(object, "pid", (uint64_t)getpid()) &&
-                briq_field_set_text(object, "version", briq_version()) &&
-                briq_field_set_text(object, "engine", engine) &&
-                briq_field_set_number(object, "connections", briq_server_connections(server));
-    if (figures)
-        fine = fine && add_counters(object, server);
-    briq_server_each_export(server, add_export, &reporting);
-    fine = briq_field_set(object, "exports", reporting.exports) && fine && reporting.fine;
     if (fine)
         return object;
     json_object_put(object);
     return NULL;
 }
 
+static bool add_process(struct json_object *object, const struct briq_server *server)
+{
+    char engine[160];
+    briq_server_describe(server, engine, sizeof engine);
+    return briq_field_set_number(object, "pid", (uint64_t)getpid()) &&
+           briq_field_set_text(object, "version", briq_version()) &&
+           briq_field_set_text(object, "engine", engine) &&
+           briq_field_set_number(object, "connections", briq_server_connections(server));
+}
+
+static struct json_object *only_if(bool fine, struct json_object *object)
+{
+    if (fine)
+        return object;
+    json_object_put(object);
+    return NULL;
+}
+
+/* ---- who is there ---------------------------------------------------------------------------- */
+
+static void list_export(void *opaque, const struct briq_export_facts *facts)
+{
+    struct reporting *reporting = opaque;
+    struct json_object *object = new_export(reporting->server, facts);
+    reporting->fine = briq_field_append(reporting->exports, object) && reporting->fine;
+}
+
 struct json_object *briq_serve_list(struct briq_server *server)
 {
-    return report(server, false);
+    struct json_object *object = json_object_new_object();
+    struct reporting reporting = {
+        .server = server, .exports = json_object_new_array(), .fine = true};
+    bool fine = add_process(object, server);
+    briq_server_each_export(server, list_export, &reporting);
+    fine = briq_field_set(object, "exports", reporting.exports) && fine && reporting.fine;
+    return only_if(fine, object);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static struct json_object *report_export(const struct briq_server *server,
+                                         const struct briq_export_stats *stats)
+{
+    const struct briq_export_facts facts = {
+        .name = stats->name,
+        .source = stats->source,
+        .id = stats->id,
+        .read_only = stats->read_only,
+        .in_memory = stats->in_memory,
+        .connections = stats->connections,
+        .usage.size_bytes = stats->store.size_bytes,
+    };
+    struct json_object *object = new_export(server, &facts);
+    bool fine = object != NULL &&
+                briq_figures_of_io(object, &stats->io, stats->latency, stats->connections_total) &&
+                briq_figures_of_store(object, &stats->store);
+    return only_if(fine, object);
+}
+
+static const char *name_of(const struct briq_server_stats *stats, uint64_t export)
+{
+    for (size_t i = 0; i < stats->export_count; i++)
+        if (stats->exports[i].id == export)
+            return stats->exports[i].name;
+    return "";
+}
+
+static struct json_object *report_client(const struct briq_server_stats *stats,
+                                         const struct briq_connection_stats *client)
+{
+    struct json_object *object = json_object_new_object();
+    bool fine = briq_field_set_number(object, "id", client->id) &&
+                briq_field_set_text(object, "export", name_of(stats, client->export)) &&
+                briq_field_set_text(object, "peer", client->peer) &&
+                briq_field_set_number(object, "age_ms", client->age_ns / MILLISECOND_NS) &&
+                briq_figures_of_io(object, &client->io, NULL, 1);
+    return only_if(fine, object);
+}
+
+static bool add_lists(struct json_object *object, const struct briq_server *server,
+                      const struct briq_server_stats *stats)
+{
+    struct json_object *threads = json_object_new_array(), *exports = json_object_new_array(),
+                       *clients = json_object_new_array();
+    bool fine = true;
+    for (size_t i = 0; i < stats->thread_count; i++) {
+        struct json_object *thread = json_object_new_object();
+        fine = briq_figures_of_thread(thread, &stats->threads[i], i + 1) && fine;
+        fine = briq_field_append(threads, thread) && fine;
+    }
+    for (size_t i = 0; i < stats->export_count; i++)
+        fine = briq_field_append(exports, report_export(server, &stats->exports[i])) && fine;
+    for (size_t i = 0; i < stats->client_count; i++)
+        fine = briq_field_append(clients, report_client(stats, &stats->clients[i])) && fine;
+    fine = briq_field_set(object, "threads", threads) && fine;
+    fine = briq_field_set(object, "exports", exports) && fine;
+    return briq_field_set(object, "clients", clients) && fine;
+}
+
+static bool add_counters(struct json_object *object, const struct briq_server_stats *stats)
+{
+    struct json_object *counters = json_object_new_object();
+    bool fine = briq_field_set_number(counters, "accepted", stats->accepted) &&
+                briq_field_set_number(counters, "refused", stats->refused);
+    return briq_field_set(object, "counters", counters) && fine;
 }
 
 struct json_object *briq_serve_report(struct briq_server *server)
 {
-    return report(server, true);
+    struct briq_server_stats *stats = NULL;
+    if (briq_server_stats(server, &stats) < 0)
+        return NULL;
+    struct json_object *object = json_object_new_object();
+    bool fine = add_process(object, server) &&
+                briq_field_set_number(object, "uptime_ms", stats->uptime_ns / MILLISECOND_NS) &&
+                add_counters(object, stats) && add_lists(object, server, stats);
+    briq_server_stats_free(stats);
+    return only_if(fine, object);
 }

@@ -106,6 +106,8 @@ extern const struct briq_verb briq_verb_compact;
 extern const struct briq_verb briq_verb_dump;
 extern const struct briq_verb briq_verb_serve;
 extern const struct briq_verb briq_verb_list;
+extern const struct briq_verb briq_verb_stat;
+extern const struct briq_verb briq_verb_top;
 extern const struct briq_verb briq_verb_snapshot_stats;
 extern const struct briq_verb briq_verb_shutdown;
 extern const struct briq_verb briq_verb_checkpoint;

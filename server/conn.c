@@ -28,8 +28,10 @@ int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *h
     briq_list_init(&conn->stalled);
     conn->gather_room = GATHER_FIRST_BYTES;
     conn->gather = malloc(conn->gather_room);
-    if (conn->gather == NULL || briq_out_init(&conn->out, pool) < 0) {
+    conn->figures = briq_figures_new();
+    if (conn->gather == NULL || conn->figures == NULL || briq_out_init(&conn->out, pool) < 0) {
         free(conn->gather);
+        free(conn->figures);
         return -ENOMEM;
     }
     briq_nbd_handshake_begin(&conn->handshake, &conn->catalog);
@@ -43,23 +45,13 @@ void briq_nbd_conn_secure(struct briq_nbd_conn *conn, struct briq_tls_creds *cre
     conn->handshake.tls_required = required;
 }
 
-static void add_counts(struct briq_nbd_counts *to, const struct briq_nbd_counts *from)
-{
-    const briq_counter *f = (const briq_counter *)from;
-    briq_counter *t = (briq_counter *)to;
-    for (size_t i = 0; i < sizeof *to / sizeof *t; i++)
-        briq_counter_add(&t[i], briq_counter_get(&f[i]));
-}
-
 static void leave_export(struct briq_nbd_conn *conn)
 {
     if (conn->export == NULL)
         return;
     if (conn->ctx != NULL)
         conn->host->close(conn, conn->ctx);
-    pthread_mutex_lock(&conn->exports->lock);
-    add_counts(&conn->export->closed, &conn->counts);
-    pthread_mutex_unlock(&conn->exports->lock);
+    briq_exports_part(conn->exports, conn->export, conn->figures);
     conn->catalog.leave(conn->catalog.opaque, conn->export, conn->session.writer);
     conn->export = NULL;
 }
@@ -75,6 +67,7 @@ void briq_nbd_conn_fini(struct briq_nbd_conn *conn)
     free(conn->gather);
     free(conn->seam);
     free(conn->jobs);
+    free(conn->figures);
 }
 
 void briq_nbd_conn_kill(struct briq_nbd_conn *conn)
@@ -112,6 +105,8 @@ void briq_nbd_conn_received(struct briq_nbd_conn *conn, struct briq_recv_buf *bu
         briq_tunnel_received(conn->tunnel, buf);
     else
         briq_in_push(&conn->in, buf);
+    if (conn->phase == NBD_PHASE_TRANSMISSION)
+        briq_figures_received(conn->figures);
 }
 
 struct briq_out *briq_nbd_conn_outgoing(struct briq_nbd_conn *conn)
@@ -121,6 +116,16 @@ struct briq_out *briq_nbd_conn_outgoing(struct briq_nbd_conn *conn)
         briq_tunnel_encrypt(conn->tunnel, &conn->out, last) < 0)
         briq_nbd_conn_kill(conn);
     return conn->wire;
+}
+
+void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn)
+{
+    briq_figures_batch_end(conn->figures);
+}
+
+void briq_nbd_conn_sending(struct briq_nbd_conn *conn)
+{
+    briq_figures_sent(conn->figures);
 }
 
 /* ---- request slots --------------------------------------------------------------------------- */
@@ -151,7 +156,8 @@ static struct briq_nbd_job *take_slot(struct briq_nbd_conn *conn)
     job->why = NULL;
     job->slot.buf = NULL;
     job->in = NULL;
-    job->writing = job->unwanted = false;
+    job->writing = job->unwanted = job->failed = false;
+    job->taken_ns = briq_figures_taken(conn->figures);
     return job;
 }
 
@@ -218,6 +224,7 @@ static void enter_transmission(struct briq_nbd_conn *conn)
     conn->export = conn->session.handle;
     conn->store = conn->export->store;
     briq_nbd_handshake_end(&conn->handshake);
+    briq_exports_join(conn->exports, conn->export, conn->figures);
     if (conn->host->open(conn, &conn->ctx) < 0 || !make_slots(conn)) {
         briq_nbd_conn_kill(conn);
         return;
@@ -355,6 +362,12 @@ static bool take_write(struct briq_nbd_conn *conn)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+static void note_check(const struct briq_nbd_job *job)
+{
+    if (job->error < 0)
+        briq_counter_add(&job->conn->figures->counts.refused, 1);
+}
+
 /* Block status with a list of contexts. */
 static bool take_status_payload(struct briq_nbd_conn *conn)
 {
@@ -375,6 +388,7 @@ static bool take_status_payload(struct briq_nbd_conn *conn)
         r = briq_nbd_request_check(&conn->session, &job->request, briq_store_size(conn->store),
                                    &job->why);
     job->error = r;
+    note_check(job);
     briq_nbd_job_begin(job);
     return true;
 }
@@ -390,6 +404,7 @@ static void begin_job(struct briq_nbd_conn *conn, struct briq_nbd_job *job)
     const struct briq_nbd_request *request = &job->request;
     job->error =
         briq_nbd_request_check(&conn->session, request, briq_store_size(conn->store), &job->why);
+    note_check(job);
     if (request->payload > 0 || request->type == NBD_CMD_WRITE) {
         conn->taking = job;
         conn->taken = 0;
@@ -457,6 +472,7 @@ static void abandon_payload(struct briq_nbd_conn *conn)
         return;
     conn->taking = NULL;
     conn->seam_len = 0;
+    briq_figures_ended(conn->figures, false);
     briq_nbd_job_free(job);
 }
 

@@ -28,6 +28,7 @@
 
 #include "common/ring/store_op.h"
 #include "server/exports.h"
+#include "server/figures.h"
 #include "server/handshake.h"
 #include "server/in.h"
 #include "server/limits.h"
@@ -68,12 +69,14 @@ struct briq_nbd_job {
     struct briq_node stalled; /* in conn->stalled */
     enum briq_nbd_job_next (*next)(struct briq_nbd_job *job);
     struct briq_nbd_request request;
-    uint64_t pos;    /* bytes of the range that are done */
-    uint64_t step;   /* bytes that the operation in hand covers */
-    int error;       /* to answer with, when a write's payload has been taken off the stream */
-    const char *why; /* the reason, or NULL */
+    uint64_t pos;      /* bytes of the range that are done */
+    uint64_t step;     /* bytes that the operation in hand covers */
+    uint64_t taken_ns; /* when it was taken in, to within a batch */
+    int error;         /* to answer with, when a write's payload has been taken off the stream */
+    const char *why;   /* the reason, or NULL */
     struct briq_out_slot slot;
     struct briq_recv_buf *in; /* write: where the piece in hand lies; NULL: in conn->seam */
+    bool failed;              /* it is answered with an error */
     bool writing;             /* write: a piece is being written */
     bool unwanted;            /* block status: of no context */
     unsigned extent, extent_count;
@@ -104,7 +107,7 @@ struct briq_nbd_conn {
     struct briq_export *export;
     struct briq_store *store;
     struct briq_ctx *ctx;
-    struct briq_nbd_counts counts;
+    struct briq_nbd_figures *figures; /* owned */
 
     /* Bytes that are wanted together and came in parts. */
     uint8_t *gather;
@@ -158,6 +161,14 @@ static inline bool briq_nbd_conn_is_behind(const struct briq_nbd_conn *conn)
            conn->in.bytes > 0 || conn->phase == NBD_PHASE_CLOSING ||
            (conn->tunnel != NULL && (conn->out.committed > 0 || !briq_tunnel_is_dry(conn->tunnel)));
 }
+
+/*
+ * A batch is over: what was received together has been worked on, and the replies go to the socket
+ * now, or when the ones before them are through. Before each send, and before waiting.
+ */
+void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn);
+/* What is committed goes to the socket now. */
+void briq_nbd_conn_sending(struct briq_nbd_conn *conn);
 
 /* Whether receiving makes sense now. */
 bool briq_nbd_conn_wants_input(const struct briq_nbd_conn *conn);

@@ -22,6 +22,8 @@ struct briq_engine_ops {
     void (*stop)(struct briq_server *server);
     /* Frees `engine`: after the stores are closed, whose threads may still be waking what ended. */
     void (*free)(struct briq_server *server);
+    /* Fills in options.threads of them. NULL: it has no rings. Thread: any, until free. */
+    void (*threads)(const struct briq_server *server, struct briq_thread_stats *ret);
     int (*describe)(const struct briq_server *server, char *text, size_t room);
 };
 
@@ -37,10 +39,13 @@ struct briq_server {
     const struct briq_engine_ops *ops;
     void *engine; /* the engine's; NULL before start */
     bool started;
-    pthread_mutex_t care; /* one drop at a time */
-    int idle_fd;          /* an eventfd: the last connection has ended */
+    uint64_t started_ns;       /* briq_server_start() */
+    pthread_mutex_t care;      /* one drop at a time */
+    struct briq_http *metrics; /* NULL: none */
+    pthread_mutex_t watch;     /* one copy of all figures at a time */
+    int idle_fd;               /* an eventfd: the last connection has ended */
     _Atomic unsigned connections;
-    _Atomic uint64_t refused; /* connections: there were too many */
+    _Atomic uint64_t accepted, refused; /* connections; refused: there were too many */
     struct briq_access access;
     _Atomic uint64_t denied;    /* connections: of clients that are not allowed */
     struct briq_tls_creds *tls; /* NULL: there is none */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "server/nbd.h"
 #include "server/server.h"
 
@@ -59,6 +60,7 @@ static int new_export(const char *name, const char *source, struct briq_error *e
     export->name = name != NULL ? strdup(name) : briq_source_export_name(source);
     export->source = briq_source_absolute(source);
     export->refs = 1;
+    briq_list_init(&export->figures);
     if (export->name == NULL || export->source == NULL) {
         free_export(export);
         return briq_error_set(err, -ENOMEM, "%s: out of memory", source);
@@ -139,11 +141,14 @@ static int close_export(struct briq_exports *exports, struct briq_export *export
     return r;
 }
 
-/* Returns the export if nobody holds it any more. */
-static struct briq_export *let_go(struct briq_exports *exports, struct briq_export *export)
+/* Returns the export if nobody holds it any more. `among` (or NULL) also counted who lets go. */
+static struct briq_export *let_go(struct briq_exports *exports, struct briq_export *export,
+                                  unsigned *among)
 {
     pthread_mutex_lock(&exports->lock);
     BRIQ_ASSERT(export->refs > 0);
+    if (among != NULL)
+        --*among;
     bool last = --export->refs == 0;
     pthread_cond_broadcast(&exports->let_go);
     pthread_mutex_unlock(&exports->lock);
@@ -152,7 +157,7 @@ static struct briq_export *let_go(struct briq_exports *exports, struct briq_expo
 
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export)
 {
-    if (let_go(exports, export) != NULL)
+    if (let_go(exports, export, NULL) != NULL)
         (void)close_export(exports, export);
 }
 
@@ -177,7 +182,7 @@ int briq_exports_close(struct briq_exports *exports)
     struct briq_export *export;
     int first = 0;
     while ((export = take_first(exports)) != NULL) {
-        struct briq_export *last = let_go(exports, export);
+        struct briq_export *last = let_go(exports, export, NULL);
         BRIQ_ASSERT(last == export);
         int r = close_export(exports, export);
         first = first < 0 ? first : r;
@@ -209,10 +214,48 @@ void briq_exports_end_task(struct briq_exports *exports, struct briq_export *exp
     briq_exports_put(exports, export);
 }
 
+unsigned briq_export_connections(const struct briq_export *export)
+{
+    return export->refs - 1 - export->tasks - export->watchers;
+}
+
+void briq_export_watch(struct briq_export *export)
+{
+    export->refs++;
+    export->watchers++;
+}
+
+void briq_exports_unwatch(struct briq_exports *exports, struct briq_export *export)
+{
+    if (let_go(exports, export, &export->watchers) != NULL)
+        (void)close_export(exports, export);
+}
+
+void briq_exports_join(struct briq_exports *exports, struct briq_export *export,
+                       struct briq_nbd_figures *figures)
+{
+    figures->since_ns = briq_clock_ns();
+    pthread_mutex_lock(&exports->lock);
+    figures->id = ++exports->last_conn_id;
+    export->joined++;
+    briq_list_push_back(&export->figures, &figures->node);
+    pthread_mutex_unlock(&exports->lock);
+}
+
+void briq_exports_part(struct briq_exports *exports, struct briq_export *export,
+                       struct briq_nbd_figures *figures)
+{
+    briq_figures_batch_end(figures);
+    pthread_mutex_lock(&exports->lock);
+    briq_list_remove(&figures->node);
+    briq_figures_add(&export->closed, &figures->counts);
+    pthread_mutex_unlock(&exports->lock);
+}
+
 /* Under the lock. */
 static int check_free(const struct briq_export *export, bool force, struct briq_error *err)
 {
-    unsigned connections = export->refs - 1 - export->tasks;
+    unsigned connections = briq_export_connections(export);
     if (export->tasks > 0)
         return briq_error_set(err, -EBUSY,
                               "export '%s' is being worked on (resized, compacted, written out): "
@@ -275,7 +318,7 @@ void briq_exports_each(struct briq_exports *exports,
             .id = export->id,
             .read_only = briq_store_read_only(export->store),
             .in_memory = briq_store_in_memory(export->store),
-            .connections = export->refs - 1 - export->tasks,
+            .connections = briq_export_connections(export),
         };
         briq_store_usage(export->store, &facts.usage);
         visit(opaque, &facts);

@@ -15,20 +15,12 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "common/base/counter.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/exports/source.h"
 #include "common/store/store.h"
+#include "server/figures.h"
 #include "server/handshake.h"
-
-/* What connections have done; those that are open add theirs when they are asked. */
-struct briq_nbd_counts {
-    briq_counter reads, read_bytes, hole_bytes; /* hole_bytes: answered without data */
-    briq_counter writes, write_bytes;
-    briq_counter flushes, trims, trim_bytes, zeroes, zero_bytes, caches, statuses;
-    briq_counter errors; /* requests that were answered with one */
-};
 
 struct briq_export {
     struct briq_node node;
@@ -36,18 +28,24 @@ struct briq_export {
     struct briq_store *store;
     uint64_t id;     /* never used again by another one */
     bool has_writer; /* under the table's lock: of one_writer, there is one */
-    /* under the table's lock: its place in the table, connections, and tasks */
-    unsigned refs, tasks;
-    atomic_bool leaving;           /* it was taken out of the table */
-    briq_counter connections;      /* now */
-    struct briq_nbd_counts closed; /* of connections that are gone; under the table's lock */
+    /* under the table's lock: its place in the table, connections, tasks, and who looks at it */
+    unsigned refs, tasks, watchers;
+    atomic_bool leaving; /* it was taken out of the table */
+    /* under the table's lock: figures of the connections there are, how many there have been, and
+     * what those that are gone had counted */
+    struct briq_list figures;
+    uint64_t joined;
+    struct briq_nbd_counts closed;
+    /* briq_server_stats()'s, one call at a time: what the store told last */
+    struct briq_stats stats;
+    uint64_t stats_ns; /* when; 0: never */
 };
 
 struct briq_exports {
     pthread_mutex_t lock;
     struct briq_list list;
     size_t count;
-    uint64_t last_id;
+    uint64_t last_id, last_conn_id;
     bool closing;          /* no new connections */
     bool one_writer;       /* constant: the first client of an export writes, others read */
     pthread_cond_t let_go; /* somebody has let go of an export */
@@ -76,6 +74,20 @@ int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 /* The export of that name, held, or NULL. An empty name means the only one. */
 struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
+
+/* A connection has chosen the export, which it holds: its figures are found there from now on. */
+void briq_exports_join(struct briq_exports *exports, struct briq_export *export,
+                       struct briq_nbd_figures *figures);
+/* It is about to let go of it: what it has counted stays with the export. */
+void briq_exports_part(struct briq_exports *exports, struct briq_export *export,
+                       struct briq_nbd_figures *figures);
+
+/* Under the table's lock: how many connections hold it. */
+unsigned briq_export_connections(const struct briq_export *export);
+/* Under the table's lock: holds it to look at it, which keeps nobody from taking it, until
+ * briq_exports_unwatch(), without the lock. */
+void briq_export_watch(struct briq_export *export);
+void briq_exports_unwatch(struct briq_exports *exports, struct briq_export *export);
 
 /* The export of that name, held for a task: it cannot be taken until that ends. NULL: none. */
 struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name);

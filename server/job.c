@@ -64,8 +64,20 @@ static enum briq_nbd_job_next stall(struct briq_nbd_job *job, job_step then)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
+/* A connection that is dead sends nothing any more. */
+static void note_end(const struct briq_nbd_job *job)
+{
+    const struct briq_nbd_conn *conn = job->conn;
+    enum briq_kind kind = briq_figures_kind(job->request.type);
+    uint64_t bytes = kind == BRIQ_KIND_STATUS ? 0 : job->request.len;
+    if (!conn->dead)
+        briq_figures_answered(conn->figures, kind, job->taken_ns, bytes, job->failed);
+    briq_figures_ended(conn->figures, !conn->dead);
+}
+
 static enum briq_nbd_job_next end(struct briq_nbd_job *job)
 {
+    note_end(job);
     briq_nbd_job_free(job);
     return NBD_JOB_DONE;
 }
@@ -90,7 +102,7 @@ static enum briq_nbd_job_next answer_error(struct briq_nbd_job *job, int error, 
 {
     struct briq_nbd_conn *conn = job->conn;
     briq_out_cancel(&conn->out, &job->slot);
-    briq_counter_add(&conn->counts.errors, 1);
+    job->failed = true;
     if (!reserve(job, NBD_REPLY_SMALL_MAX))
         return out_of_memory(job);
     if (why == NULL)
@@ -125,7 +137,7 @@ static bool is_zero(const uint8_t *data, size_t len)
 
 static void note_hole(struct briq_nbd_job *job, uint64_t len)
 {
-    briq_counter_add(&job->conn->counts.hole_bytes, len);
+    briq_counter_add(&job->conn->figures->counts.hole_bytes, len);
 }
 
 /* A chunk of `len` zeros, written to the slot. */
@@ -229,8 +241,6 @@ static enum briq_nbd_job_next begin_read(struct briq_nbd_job *job)
 {
     const struct briq_nbd_session *session = &job->conn->session;
     uint64_t len = job->request.len;
-    briq_counter_add(&job->conn->counts.reads, 1);
-    briq_counter_add(&job->conn->counts.read_bytes, len);
     if (len == 0 && session->structured)
         return answer_done(job, true);
     if (!session->structured || (job->request.flags & NBD_CMD_FLAG_DF) != 0)
@@ -319,25 +329,14 @@ static enum briq_nbd_job_next range_next(struct briq_nbd_job *job)
     return run_op(job, zero ? BRIQ_OP_ZERO : BRIQ_OP_TRIM, NULL, step, flags, range_done);
 }
 
-static enum briq_nbd_job_next begin_range(struct briq_nbd_job *job)
-{
-    struct briq_nbd_counts *counts = &job->conn->counts;
-    bool zero = job->request.type == NBD_CMD_WRITE_ZEROES;
-    briq_counter_add(zero ? &counts->zeroes : &counts->trims, 1);
-    briq_counter_add(zero ? &counts->zero_bytes : &counts->trim_bytes, job->request.len);
-    return range_next(job);
-}
-
 static enum briq_nbd_job_next begin_flush(struct briq_nbd_job *job)
 {
-    briq_counter_add(&job->conn->counts.flushes, 1);
     return run_op(job, BRIQ_OP_FLUSH, NULL, 0, 0, answer_op);
 }
 
 static enum briq_nbd_job_next begin_cache(struct briq_nbd_job *job)
 {
     uint64_t len = briq_min_u64(job->request.len, NBD_CACHE_BYTES_MAX);
-    briq_counter_add(&job->conn->counts.caches, 1);
     int r = briq_prefetch(job->conn->store, len, job->request.off);
     return r < 0 ? answer_error(job, r, NULL) : answer_done(job, false);
 }
@@ -358,7 +357,6 @@ static enum briq_nbd_job_next begin_status(struct briq_nbd_job *job)
     bool one = (job->request.flags & NBD_CMD_FLAG_REQ_ONE) != 0;
     unsigned max = one ? 1 : NBD_EXTENTS_MAX;
     const size_t align = _Alignof(struct briq_extent);
-    briq_counter_add(&job->conn->counts.statuses, 1);
     if (job->unwanted)
         return answer_done(job, true);
     if (job->request.len == 0)
@@ -373,8 +371,7 @@ static enum briq_nbd_job_next begin_status(struct briq_nbd_job *job)
 
 static enum briq_nbd_job_next begin_write(struct briq_nbd_job *job)
 {
-    briq_counter_add(&job->conn->counts.writes, 1);
-    briq_counter_add(&job->conn->counts.write_bytes, job->request.len);
+    (void)job;
     return NBD_JOB_LATER; /* for its payload */
 }
 
@@ -382,8 +379,8 @@ static enum briq_nbd_job_next begin(struct briq_nbd_job *job)
 {
     static const job_step begins[] = {
         [NBD_CMD_READ] = begin_read,           [NBD_CMD_WRITE] = begin_write,
-        [NBD_CMD_FLUSH] = begin_flush,         [NBD_CMD_TRIM] = begin_range,
-        [NBD_CMD_WRITE_ZEROES] = begin_range,  [NBD_CMD_CACHE] = begin_cache,
+        [NBD_CMD_FLUSH] = begin_flush,         [NBD_CMD_TRIM] = range_next,
+        [NBD_CMD_WRITE_ZEROES] = range_next,   [NBD_CMD_CACHE] = begin_cache,
         [NBD_CMD_BLOCK_STATUS] = begin_status,
     };
     if (job->error < 0)

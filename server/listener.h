@@ -26,7 +26,8 @@ struct briq_listener {
 
 /*
  * Binds and listens at "unix:PATH" or "tcp:HOST:PORT", in up to `max` sockets (a name may mean
- * several addresses) put into list; file is what a Unix socket's file is to be like. Returns how many, or -errno explained in err.
+ * several addresses) put into list; file is what a Unix socket's file is to be like. Returns how
+ * many, or -errno explained in err.
  */
 int briq_listener_open(const char *address, const struct briq_socket_file *file,
                        struct briq_listener *list, unsigned max, struct briq_error *err) BRIQ_MUST;

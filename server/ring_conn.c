@@ -143,6 +143,7 @@ static void send_replies(struct briq_ring_conn *conn)
     struct briq_out *out = briq_nbd_conn_outgoing(&conn->nbd);
     if (conn->nbd.dead || out->sending > 0 || out->committed == 0)
         return;
+    briq_nbd_conn_sending(&conn->nbd);
     conn->msg =
         (struct msghdr){.msg_iov = conn->iov, .msg_iovlen = briq_out_gather(out, conn->iov)};
     conn->send.urgent = briq_nbd_conn_is_behind(&conn->nbd);
@@ -181,6 +182,7 @@ static void settle(struct briq_ring *ring, struct briq_ring_task *task)
         conn->shut = true;
         shutdown(conn->fd, SHUT_RDWR); /* ends what waits for the peer */
     }
+    briq_nbd_conn_batch_end(&conn->nbd);
     send_replies(conn);
     receive_or_not(conn);
     if (conn->nbd.phase == NBD_PHASE_TRANSMISSION && !conn->nbd.draining)
@@ -225,6 +227,7 @@ static void begin(struct briq_ring *ring, struct briq_ring_task *task)
         return;
     }
     briq_nbd_conn_secure(&conn->nbd, server->tls, server->options.tls_mode == BRIQ_TLS_REQUIRE);
+    briq_figures_peer(conn->fd, conn->nbd.figures->peer);
     briq_list_push_back(&worker->conns, &conn->node);
     briq_ring_timer_set(ring, &conn->deadline, briq_clock_ns() + server->options.handshake_ns);
     briq_nbd_conn_advance(&conn->nbd);

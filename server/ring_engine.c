@@ -267,6 +267,35 @@ static unsigned drop_export(struct briq_server *server, const struct briq_export
     return atomic_load(&drop.count);
 }
 
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static void copy_counts(const struct briq_ring_counts *from, struct briq_thread_stats *to)
+{
+    to->turns = briq_counter_get(&from->turns);
+    to->calls = briq_counter_get(&from->calls);
+    to->submitted = briq_counter_get(&from->submitted);
+    to->completed = briq_counter_get(&from->completed);
+    to->completed_max = briq_counter_get(&from->completed_max);
+    to->queue_full = briq_counter_get(&from->queue_full);
+    to->overflows = briq_counter_get(&from->overflows);
+    to->spins = briq_counter_get(&from->spins);
+    to->spin_hits = briq_counter_get(&from->spin_hits);
+    to->sleeps = briq_counter_get(&from->sleeps);
+    to->wakes = briq_counter_get(&from->wakes);
+    to->sends_settled = briq_counter_get(&from->sends_settled);
+    to->sends_partial = briq_counter_get(&from->sends_partial);
+    to->recv_starved = briq_counter_get(&from->recv_starved);
+}
+
+static void copy_threads(const struct briq_server *server, struct briq_thread_stats *ret)
+{
+    const struct ring_engine *engine = server->engine;
+    for (unsigned i = 0; i < engine->count; i++) {
+        ret[i].connections = atomic_load(&engine->workers[i].conn_count);
+        copy_counts(briq_ring_counts(engine->workers[i].ring), &ret[i]);
+    }
+}
+
 /* ---- the engine ------------------------------------------------------------------------------ */
 
 static void stop(struct briq_server *server)
@@ -332,5 +361,6 @@ const struct briq_engine_ops briq_ring_engine = {
     .drop = drop_export,
     .stop = stop,
     .free = free_engine,
+    .threads = copy_threads,
     .describe = describe,
 };

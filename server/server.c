@@ -7,8 +7,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/ring/ring.h"
 #include "server/engine.h"
+#include "server/http.h"
+#include "server/metrics.h"
 
 #define CONNECTIONS_DEFAULT 100u
 #define SECOND_NS           UINT64_C(1000000000)
@@ -88,6 +91,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
         return r;
     }
     pthread_mutex_init(&server->care, NULL);
+    pthread_mutex_init(&server->watch, NULL);
     briq_exports_init(&server->exports, &server->options.log);
     server->exports.one_writer = server->options.one_writer;
     *ret = server;
@@ -125,10 +129,44 @@ int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err
     return r;
 }
 
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+static int make_metrics(void *opaque, char **ret, size_t *ret_len)
+{
+    struct briq_server *server = opaque;
+    struct briq_server_stats *stats = NULL;
+    char engine[160];
+    int r = briq_server_stats(server, &stats);
+    if (r < 0)
+        return r;
+    r = briq_metrics_text(stats, briq_server_describe(server, engine, sizeof engine), ret, ret_len);
+    briq_server_stats_free(stats);
+    return r;
+}
+
+int briq_server_metrics(struct briq_server *server, const char *address, struct briq_error *err)
+{
+    const struct briq_http_page page = {
+        .path = "/metrics", .type = BRIQ_METRICS_TYPE, .make = make_metrics, .opaque = server};
+    if (server->metrics != NULL)
+        return briq_error_set(err, -EBUSY, "%s: metrics are at one address alone", address);
+    return briq_http_open(address, &page, err, &server->metrics);
+}
+
+const char *briq_server_metrics_at(const struct briq_server *server, char *text, size_t room)
+{
+    return server->metrics != NULL ? briq_http_describe(server->metrics, text, room) : "";
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
 int briq_server_start(struct briq_server *server, struct briq_error *err)
 {
+    server->started_ns = briq_clock_ns();
     int r = server->ops->start(server, err);
     server->started = r == 0;
+    if (r == 0 && server->metrics != NULL)
+        r = briq_http_start(server->metrics, err);
     return r;
 }
 
@@ -158,8 +196,10 @@ bool briq_server_admit(struct briq_server *server, int fd)
     if (!is_allowed(server, fd))
         return false;
     unsigned now = atomic_fetch_add(&server->connections, 1);
-    if (now < server->options.max_connections)
+    if (now < server->options.max_connections) {
+        atomic_fetch_add(&server->accepted, 1);
         return true;
+    }
     atomic_fetch_sub(&server->connections, 1);
     if (is_worth_a_line(&server->refused, &refused))
         briq_log_line(&server->options.log, BRIQ_LOG_WARNING,
@@ -222,6 +262,8 @@ const char *briq_server_describe(const struct briq_server *server, char *text, s
 
 void briq_server_stop(struct briq_server *server)
 {
+    briq_http_close(server->metrics);
+    server->metrics = NULL;
     briq_exports_refuse(&server->exports);
     if (server->started)
         server->ops->stop(server);
@@ -239,6 +281,7 @@ int briq_server_close(struct briq_server *server)
     if (server->engine != NULL)
         server->ops->free(server);
     pthread_mutex_destroy(&server->care);
+    pthread_mutex_destroy(&server->watch);
     free_server(server);
     return r;
 }

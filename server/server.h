@@ -27,6 +27,7 @@
 #include "common/base/log.h"
 #include "common/store/store.h"
 #include "server/socket_file.h"
+#include "server/stats.h"
 #include "server/tls.h"
 
 struct briq_server;
@@ -88,6 +89,16 @@ int briq_server_listen(struct briq_server *server, const char *address,
 
 /* Takes over a socket that listens already, made by a service manager. */
 int briq_server_adopt(struct briq_server *server, int fd, struct briq_error *err) BRIQ_MUST;
+
+/*
+ * Gives the figures of the server to Prometheus: GET /metrics at "unix:PATH", "tcp:HOST:PORT" or
+ * "tcp:PORT", of loopback addresses unless another one is written out. Before start, and once. 0, or
+ * -errno explained in err. Blocks (host names).
+ */
+int briq_server_metrics(struct briq_server *server, const char *address,
+                        struct briq_error *err) BRIQ_MUST;
+/* Where that is, as a URL or the path of its socket; "" when it is nowhere. */
+const char *briq_server_metrics_at(const struct briq_server *server, char *text, size_t room);
 
 /* Starts the threads. 0, or -errno explained in err. */
 int briq_server_start(struct briq_server *server, struct briq_error *err) BRIQ_MUST;

@@ -169,7 +169,9 @@ static void send_replies(struct thread_conn *conn)
 {
     struct briq_out *out;
     struct iovec iov[BRIQ_OUT_IOVS];
+    briq_nbd_conn_batch_end(&conn->nbd);
     while ((out = briq_nbd_conn_outgoing(&conn->nbd))->committed > 0 && !conn->nbd.dead) {
+        briq_nbd_conn_sending(&conn->nbd);
         unsigned count = briq_out_gather(out, iov);
         int r = send_all(conn->fd, iov, count);
         briq_out_sent(out);
@@ -254,6 +256,7 @@ static struct thread_conn *new_conn(struct thread_engine *engine, int fd)
     }
     briq_nbd_conn_secure(&conn->nbd, engine->server->tls,
                          engine->server->options.tls_mode == BRIQ_TLS_REQUIRE);
+    briq_figures_peer(fd, conn->nbd.figures->peer);
     for (unsigned i = 0; i < RECV_BUFS; i++) {
         conn->bufs[i] = (struct briq_recv_buf){
             .data = conn->memory + (size_t)i * NBD_RECV_BYTES, .release = release, .owner = conn};
