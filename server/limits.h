@@ -5,7 +5,7 @@
  *
  * Memory of a connection in the transmission phase, at most: NBD_IN_BYTES_MAX of requests, and
  * NBD_OUT_BYTES_MAX of replies or one reply that must not be divided (up to NBD_PAYLOAD_MAX), and
- * the request slots (2 KiB each, made as they are used).
+ * the request slots (2 KiB each, made as they are used), and 35 KiB of figures from the start.
  */
 #ifndef BRIQ_SERVER_LIMITS_H
 #define BRIQ_SERVER_LIMITS_H
