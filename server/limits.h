@@ -4,10 +4,10 @@
  * socket buffers, and so with the client: nothing here grows.
  *
  * Memory of a connection is at most NBD_CONN_BYTES_MAX, and one reply that must not be divided: a
- * read without structured replies, or with DF, which has up to NBD_PAYLOAD_MAX bytes. (What the
- * kernel keeps for its socket comes on top: see --sndbuf and --rcvbuf.) With TLS besides: as much of
- * what was received again, TUNNEL_BUFS buffers of what was decrypted, TUNNEL_OUT_BYTES_MAX to be sent,
- * and what GnuTLS has for a session.
+ * read without structured replies, or with DF, which has up to NBD_PAYLOAD_MAX bytes. On top come 35
+ * KiB of figures, and what the kernel keeps for its socket: see --sndbuf and --rcvbuf. With TLS
+ * besides: as much of what was received again, TUNNEL_BUFS buffers of what was decrypted,
+ * TUNNEL_OUT_BYTES_MAX to be sent, and what GnuTLS has for a session.
  */
 #ifndef BRIQ_SERVER_LIMITS_H
 #define BRIQ_SERVER_LIMITS_H

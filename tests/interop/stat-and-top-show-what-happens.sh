@@ -50,10 +50,10 @@ read -r orig compressed used limit most same compacted huge since < <(briq stat 
     zeros=$((same - 10))
     [ "$zeros" = 0 ] || [ "$zeros" = 5 ] || fail "same_pages is $same"
     expect_equal "orig_data_size" "$orig" $(((17 + 10 + zeros) * 4096))
-    [ "$compressed" -ge $((17 * 4096)) ] && [ "$compressed" -lt $((18 * 4096)) ] || fail "compr_data_size is $compressed"
-    [ "$used" -gt "$compressed" ] && [ "$limit" -gt "$used" ] && [ "$most" -ge "$used" ] || fail "mm_stat: $used $limit $most"
+    ((17 * 4096 <= compressed && compressed < 18 * 4096)) || fail "compr_data_size is $compressed"
+    ((compressed < used && used < limit && used <= most)) || fail "mm_stat: $used $limit $most"
     expect_equal "pages_compacted, huge_pages_since" "$compacted $since" "0 20"
-    [ "$huge" -ge 17 ] && [ "$huge" -le 20 ] || fail "huge_pages is $huge"
+    ((17 <= huge && huge <= 20)) || fail "huge_pages is $huge"
 }
 
 # What happens in an interval, and nothing of what was before.
