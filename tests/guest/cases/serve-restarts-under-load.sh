@@ -11,7 +11,7 @@
 export BRIQ_FRONTEND=serve
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
 use_disks
-rounds=${GUEST_ROUNDS:-4}
+rounds=${GUEST_ROUNDS:-3}
 
 written() {
     awk '{ print $5 }' "/sys/block/${device##*/}/stat"
