@@ -168,10 +168,10 @@ RESIZE = Verb(
      "Without SIZE the guest is told the size that the server has. QEMU learns of a new size only "
      "when it connects anew, so the disk must have been attached with reconnecting.",
      "A `briq serve` of this user grows the volume while it serves it, and disconnects QEMU. An "
-     "nbdkit has to open the volume again to see its new size. One that briq-vm started is therefore "
-     "killed, the volume grown, and another started at the same place: what the guest had been "
-     "told is written is not lost by that, and what it waits for is repeated. A server that "
-     "somebody else started must be restarted by them, with the larger volume, before resize "
+     "nbdkit has to open the volume again to see its new size. One that briq-vm started is "
+     "therefore killed, the volume grown, and another started at the same place: what the guest "
+     "had been told is written is not lost by that, and what it waits for is repeated. A server "
+     "that somebody else started must be restarted by them, with the larger volume, before resize "
      "without SIZE. (nbdkit not by SIGTERM: it then answers requests with errors until its "
      "clients have gone.)"),
     (Operand("DISK", "disk"), Operand("[SIZE]", "size")),
