@@ -171,8 +171,7 @@ RESIZE = Verb(
      "nbdkit has to open the volume again to see its new size. One that briq-vm started is "
      "therefore killed, the volume grown, and another started at the same place: what the guest "
      "had been told is written is not lost by that, and what it waits for is repeated. A server "
-     "that "
-     "somebody else started must be restarted by them, with the larger volume, before resize "
+     "that somebody else started must be restarted by them, with the larger volume, before resize "
      "without SIZE. (nbdkit not by SIGTERM: it then answers requests with errors until its "
      "clients have gone.)"),
     (Operand("DISK", "disk"), Operand("[SIZE]", "size")),
