@@ -6,16 +6,18 @@
 #include <string.h>
 
 #include "cli/ublk_devices.h"
+#include "cli/ublk_options.h"
 #include "cli/ublk_server.h"
 #include "cli/verb.h"
 
 struct recover_args {
-    const char *device, *affinity;
-    uint64_t spin, threads;
+    const char *device;
+    struct briq_ublk_thread_words threads;
+    uint64_t spin;
     bool replace, foreground;
 };
 
-static const struct recover_args defaults = {.affinity = "mask", .threads = 1};
+static const struct recover_args defaults = {.threads = BRIQ_UBLK_THREAD_WORDS};
 
 /* "" is the device without a store; what was in memory alone is gone. */
 static int check_volume(const struct briq_ublk_record *what, uint32_t id, struct briq_error *err)
@@ -37,10 +39,9 @@ static int fill_job(const struct recover_args *a, struct briq_ublk_job *job, str
     job->recover = true;
     job->replace = a->replace;
     options->spin_ns = a->spin * 1000;
-    options->wishes.threads_per_queue = (unsigned)a->threads;
     int r = briq_ublk_parse_id(a->device, err, &options->id);
     if (r == 0)
-        r = briq_ublk_affinity_parse(a->affinity, err, &options->affinity);
+        r = briq_ublk_read_threads(&a->threads, err, options);
     if (r == 0)
         r = briq_ublk_record_read(options->id, &job->what, err);
     return r == 0 ? check_volume(&job->what, options->id, err) : r;
@@ -84,29 +85,9 @@ const struct briq_verb briq_verb_ublk_recover = {
              .offset = FIELD(replace),
              .help = "Take over from a server that lives, say to upgrade it: it closes the volume "
                      "and ends. Requests wait meanwhile."},
-            {.name = "affinity",
-             .kind = BRIQ_OPTION_TEXT,
-             .offset = FIELD(affinity),
-             .value = "mask|one|none",
-             .help = "As for `briq ublk add`."},
-            {.name = "spin",
-             .kind = BRIQ_OPTION_NUMBER,
-             .offset = FIELD(spin),
-             .value = "MICROSECONDS",
-             .max = 10000,
-             .help = "As for `briq ublk add`."},
-            {.name = "threads-per-queue",
-             .kind = BRIQ_OPTION_NUMBER,
-             .offset = FIELD(threads),
-             .value = "N",
-             .min = 1,
-             .max = 16,
-             .help = "As for `briq ublk add`."},
-            {.name = "foreground",
-             .letter = 'f',
-             .kind = BRIQ_OPTION_FLAG,
-             .offset = FIELD(foreground),
-             .help = "Do not go to the background."},
+            BRIQ_UBLK_THREAD_OPTIONS(FIELD(threads)),
+            BRIQ_UBLK_SPIN_OPTION(struct recover_args, spin),
+            BRIQ_UBLK_FOREGROUND_OPTION(struct recover_args, foreground),
             {0},
         },
     .examples =

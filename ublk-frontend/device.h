@@ -83,15 +83,12 @@ int briq_ublk_device_stop(struct briq_ublk_device *device, struct briq_error *er
 /* Leaves the device to the next server: requests wait from now on. Close it next. */
 void briq_ublk_device_leave(struct briq_ublk_device *device);
 
-/*
- * After stop, leave, or when it has ended: waits until no thread uses the store any more, which is
- * then to be closed.
- */
+/* After stop, leave, or when it has ended: waits until no thread uses the store any more. */
 void briq_ublk_device_join(struct briq_ublk_device *device);
 
 /*
- * After that and with the store closed, so that it wakes nobody: frees everything, and deletes the
- * device unless it is left. *ret_left: it waits for another server. Returns 0, or -errno explained
+ * After that: frees everything, and deletes the device unless it is left; close the store first if
+ * nobody is to open the volume before. *ret_left: it waits for another server. Returns 0, or -errno explained
  * in err. NULL is accepted.
  */
 int briq_ublk_device_close(struct briq_ublk_device *device, struct briq_error *err, bool *ret_left);

@@ -339,7 +339,7 @@ static int open_worker(struct briq_ublk_worker *worker, struct briq_error *err)
     return r < 0 ? briq_error_set(err, r, "queue %u: %s", worker->queue, strerror(-r)) : 0;
 }
 
-/* All but the ring: a thread of the store that has woken an operation may not be done with it. */
+/* All but the ring, which the device's thread may be about to post to. */
 static void close_worker(struct briq_ublk_worker *worker)
 {
     if (worker->descs != NULL)

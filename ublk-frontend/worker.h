@@ -66,8 +66,7 @@ void briq_ublk_worker_abandon(struct briq_ublk_worker *worker);
 /* Waits for the thread to end. */
 void briq_ublk_worker_join(struct briq_ublk_worker *worker);
 
-/* The same, and frees the worker. The store must not wake any of its operations any more: it is
- * closed, or all threads that could are joined. NULL is accepted. */
+/* The same, and frees the worker. NULL is accepted. */
 void briq_ublk_worker_free(struct briq_ublk_worker *worker);
 
 const struct briq_ublk_counts *briq_ublk_worker_counts(const struct briq_ublk_worker *worker);

@@ -34,6 +34,7 @@ struct briq_ring {
 
     struct briq_ring_task_list deferred;
     _Atomic(struct briq_ring_task *) posted; /* newest first */
+    _Atomic unsigned posting;                /* threads inside briq_ring_post() */
     _Atomic bool asleep;                     /* a post must write to wake_fd */
     int wake_fd;
     uint64_t wake_value;

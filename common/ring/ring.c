@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static void run_deferred(struct briq_ring *ring)
 void briq_ring_post(struct briq_ring *ring, struct briq_ring_task *task)
 {
     struct briq_ring_task *first = atomic_load_explicit(&ring->posted, memory_order_relaxed);
+    atomic_fetch_add(&ring->posting, 1);
     do
         task->next = first;
     while (!atomic_compare_exchange_weak(&ring->posted, &first, task));
@@ -70,6 +72,7 @@ void briq_ring_post(struct briq_ring *ring, struct briq_ring_task *task)
         ssize_t n = write(ring->wake_fd, &one, sizeof one);
         BRIQ_ASSERT(n == sizeof one); /* it would take 2^64 posts to fill it */
     }
+    atomic_fetch_sub(&ring->posting, 1); /* from here on the ring may be gone */
 }
 
 /* In the order in which they were posted. */
@@ -585,6 +588,8 @@ void briq_ring_close(struct briq_ring *ring)
 {
     if (ring == NULL)
         return;
+    while (atomic_load(&ring->posting) > 0) /* between its last two instructions */
+        (void)sched_yield();
     briq_recv_close(ring);
     io_uring_queue_exit(&ring->uring);
     if (ring->wake_fd >= 0)

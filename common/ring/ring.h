@@ -85,7 +85,8 @@ int briq_ring_probe(struct briq_error *err) BRIQ_MUST;
 /* A ring for the calling thread, in *ret for briq_ring_close(). 0, or -errno explained in err. */
 int briq_ring_open(const struct briq_ring_options *options, struct briq_error *err,
                    struct briq_ring **ret) BRIQ_MUST;
-/* Nothing may be under way any more, in the loop or in a post. NULL is accepted. Thread: any. */
+/* Nothing may be under way any more in the loop, and no post may begin; one whose task has run is
+ * waited for. NULL is accepted. Thread: any. */
 void briq_ring_close(struct briq_ring *ring);
 
 /* Turns until briq_ring_stop(). Returns 0, or the -errno that made the ring unusable. */
@@ -104,7 +105,7 @@ void briq_ring_defer(struct briq_ring *ring, struct briq_ring_task *task);
 
 /*
  * Runs task in the ring's thread, soon. Thread: any. task must not be posted again before it has
- * run. The ring must not be closed before this has returned, though the task may have run by then.
+ * run.
  */
 void briq_ring_post(struct briq_ring *ring, struct briq_ring_task *task);
 
