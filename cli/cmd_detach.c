@@ -8,7 +8,7 @@
 
 struct detach_args {
     const char *export, *control;
-    bool force, json;
+    bool force, json, ublk;
 };
 
 static int detach(const struct detach_args *a, struct briq_error *err)
@@ -23,6 +23,8 @@ static int detach(const struct detach_args *a, struct briq_error *err)
                            &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
     struct json_object *request = briq_served_request(&served, "detach");
     bool fine = briq_field_set_bool(request, "force", a->force);
+    if (a->ublk)
+        fine = fine && briq_field_set_text(request, "kind", "ublk");
     r = briq_daemon_call(served.daemon, request, fine, &reply, err);
     if (r == 0 && a->json)
         r = briq_daemon_print_json(reply);
@@ -44,7 +46,8 @@ const struct briq_verb briq_verb_detach = {
     .description =
         (const char *const[]){
             "The daemon takes EXPORT (its name, or the volume) away from its clients, flushes and "
-            "closes the volume; it goes on with the others. While clients are connected that is "
+            "closes the volume; it goes on with the others. Its block device goes too, if it has "
+            "one. While clients are connected, or the device is mounted or held open, that is "
             "refused. When this verb has returned, others can open the volume.",
             NULL,
         },
@@ -57,7 +60,12 @@ const struct briq_verb briq_verb_detach = {
              .letter = 'f',
              .kind = BRIQ_OPTION_FLAG,
              .offset = offsetof(struct detach_args, force),
-             .help = "Disconnect clients; what is under way is answered first."},
+             .help = "Disconnect clients; what is under way is answered first. What a file system "
+                     "on the device has not written yet is lost."},
+            {.name = "ublk",
+             .kind = BRIQ_OPTION_FLAG,
+             .offset = offsetof(struct detach_args, ublk),
+             .help = "Take the block device away alone: NBD clients keep the export."},
             BRIQ_CONTROL_OPTION(struct detach_args, control),
             {.name = "json",
              .kind = BRIQ_OPTION_FLAG,

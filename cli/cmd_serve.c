@@ -2,6 +2,7 @@
 /* cmd_serve.c - "briq serve": gives volumes to NBD clients until it is told to end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,10 @@
 
 #include "cli/cancel.h"
 #include "cli/serve_control.h"
+#include "cli/serve_devices.h"
 #include "cli/serve_security.h"
 #include "cli/service.h"
+#include "cli/ublk_options.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
 #include "cli/warnings.h"
@@ -33,12 +36,17 @@ struct serve_args {
     bool no_control;
     bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
     struct serve_security security;
+    struct briq_words ublk;
+    uint64_t id;
+    struct briq_ublk_shape_words shape;
+    struct briq_ublk_thread_words ublk_threads;
 };
 
 struct serve_job {
     const struct serve_args *args;
     struct briq_cancel cancel;
     struct briq_server *server;
+    struct briq_serve_devices *devices;
     struct briq_serve_control *control;
     struct briq_daemon daemon;
     char *own_dir; /* of the socket that was made for --run */
@@ -124,7 +132,7 @@ static int export_volume(struct serve_job *job, const char *word,
     char *name;
     int r = briq_volume_split(word, &name, &volume, err);
     if (r == 0)
-        r = briq_server_export(job->server, name, volume, options, err);
+        r = briq_serve_devices_export(job->devices, job->server, name, volume, options, err);
     free(name);
     return r;
 }
@@ -136,6 +144,89 @@ static int export_all(struct serve_job *job, struct briq_error *err)
     for (unsigned i = 0; r == 0 && i < job->args->volumes.count; i++)
         r = export_volume(job, job->args->volumes.list[i], &options, err);
     return r;
+}
+
+static int open_devices(struct serve_job *job, struct briq_error *err)
+{
+    const struct serve_args *a = job->args;
+    struct briq_serve_devices_setup setup = {
+        .log = log_of(a),
+        .options = {.id = (uint32_t)a->id, .spin_ns = a->spin_us * MICROSECOND_NS},
+        .wanted = a->ublk.count > 0,
+        .volumes = &a->volumes,
+        .cancel_fd = job->cancel.fd,
+    };
+    int r = briq_ublk_read_threads(&a->ublk_threads, err, &setup.options);
+    if (r == 0)
+        r = briq_ublk_read_shape(&a->shape, err, &setup.options);
+    return r == 0 ? briq_serve_devices_open(&setup, err, &job->devices) : r;
+}
+
+static int name_of(const char *word, char **ret, struct briq_error *err)
+{
+    const char *volume;
+    int r = briq_volume_split(word, ret, &volume, err);
+    if (r == 0 && *ret == NULL && (*ret = briq_source_export_name(volume)) == NULL)
+        r = briq_error_set(err, -ENOMEM, "out of memory");
+    return r;
+}
+
+/* `word` is an export, or "": all of them. */
+static int make_device(struct serve_job *job, const char *word, const char *name, bool *ret_meant,
+                       struct briq_error *err)
+{
+    struct briq_open_options options;
+    uint32_t id;
+    bool meant = word[0] == '\0' || strcmp(word, name) == 0;
+    *ret_meant |= meant;
+    if (!meant || briq_serve_devices_find(job->devices, name, NULL))
+        return 0;
+    int r = open_options(job->args, &options, err);
+    return r == 0 ? briq_serve_devices_attach(job->devices, job->server, name, UBLK_ANY_ID,
+                                              &options, &id, err)
+                  : r;
+}
+
+static int make_devices_of(struct serve_job *job, const char *word, struct briq_error *err)
+{
+    const struct briq_words *volumes = &job->args->volumes;
+    bool meant = false;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < volumes->count; i++) {
+        char *name = NULL;
+        r = name_of(volumes->list[i], &name, err);
+        if (r == 0)
+            r = make_device(job, word, name, &meant, err);
+        free(name);
+    }
+    return r < 0 || meant ? r
+                          : briq_error_set(err, -ENOENT, "--ublk: no volume here is '%s'", word);
+}
+
+static int print_devices(struct serve_job *job, struct briq_error *err)
+{
+    const struct briq_words *volumes = &job->args->volumes;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < volumes->count; i++) {
+        char *name = NULL;
+        uint32_t id;
+        r = name_of(volumes->list[i], &name, err);
+        if (r == 0 && briq_serve_devices_find(job->devices, name, &id))
+            printf("/dev/ublkb%" PRIu32 ": %s\n", id, name);
+        free(name);
+    }
+    fflush(stdout);
+    return r;
+}
+
+/* Devices that wait for a server have it first: their clients do. */
+static int make_devices(struct serve_job *job, struct briq_error *err)
+{
+    int r = 0;
+    briq_serve_devices_adopt(job->devices, job->server);
+    for (unsigned i = 0; r == 0 && i < job->args->ublk.count; i++)
+        r = make_devices_of(job, job->args->ublk.list[i], err);
+    return r == 0 && job->args->ublk.count > 0 ? print_devices(job, err) : r;
 }
 
 /* A command needs a socket that nobody else has use for. */
@@ -220,7 +311,8 @@ static int open_control(struct serve_job *job, struct briq_error *err)
 {
     const struct serve_args *a = job->args;
     struct briq_error why = {""};
-    struct briq_serve_setup setup = {.server = job->server, .log = log_of(a), .socket = a->control};
+    struct briq_serve_setup setup = {
+        .server = job->server, .devices = job->devices, .log = log_of(a), .socket = a->control};
     if (a->no_control)
         return 0;
     int r = open_options(a, &setup.open, err);
@@ -260,8 +352,11 @@ static int check_ways(struct serve_job *job, struct briq_error *err)
     if (r < 0)
         return r;
     job->sockets = r;
-    if (a->nbd.count == 0 && r == 0 && a->run == NULL && !a->stdio)
-        return briq_error_set(err, -EINVAL, "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT");
+    if (a->nbd.count == 0 && r == 0 && a->run == NULL && !a->stdio && a->ublk.count == 0)
+        return briq_error_set(
+            err, -EINVAL, "where? Give --nbd unix:PATH or --nbd tcp:HOST:PORT, or --ublk as root");
+    if (a->ublk.count > 0 && (a->run != NULL || a->stdio))
+        return briq_error_set(err, -EINVAL, "--ublk goes with neither --run nor --stdio");
     if (a->stdio && (a->daemon || a->print_uri || a->run != NULL))
         return briq_error_set(err, -EINVAL,
                               "--stdio goes with none of --daemon, --print-uri and --run");
@@ -282,6 +377,8 @@ static int serve(struct serve_job *job, struct briq_error *err)
     if (r == 0)
         r = briq_cancel_open(&job->cancel, err);
     if (r == 0)
+        r = open_devices(job, err);
+    if (r == 0)
         r = briq_server_open(&options, err, &job->server);
     if (r == 0)
         r = briq_serve_security_allow(&job->args->security, job->server, err);
@@ -293,6 +390,8 @@ static int serve(struct serve_job *job, struct briq_error *err)
         r = briq_server_metrics(job->server, job->args->metrics, err);
     if (r == 0)
         r = briq_server_start(job->server, err);
+    if (r == 0)
+        r = make_devices(job, err);
     if (r == 0)
         r = open_control(job, err);
     if (r == 0 && job->args->pid_file != NULL)
@@ -327,8 +426,10 @@ static enum briq_exit run(const void *args)
     if (r == 0)
         briq_service_tell("STOPPING=1");
     briq_serve_control_quiesce(job.control);
+    briq_serve_devices_end(job.devices);
     int closed = briq_server_close(job.server);
     briq_serve_control_close(job.control, closed);
+    briq_serve_devices_close(job.devices);
     clean_up(&job);
     if (r < 0)
         return briq_verb_fail("serve", &err, r);
@@ -341,11 +442,14 @@ static const struct serve_args defaults = {
     .engine = "auto",
     .io = "buffered",
     .cache_bytes = UINT64_MAX,
+    .id = UBLK_ANY_ID,
+    .shape = BRIQ_UBLK_SHAPE_WORDS,
+    .ublk_threads = BRIQ_UBLK_THREAD_WORDS,
 };
 
 const struct briq_verb briq_verb_serve = {
     .name = "serve",
-    .summary = "serve volumes to NBD clients",
+    .summary = "serve volumes to NBD clients, and as block devices",
     .description =
         (const char *const[]){
             "Serves each VOLUME to NBD clients: QEMU, nbdcopy, the kernel's nbd-client and "
@@ -364,6 +468,14 @@ const struct briq_verb briq_verb_serve = {
             "While it runs, `briq list` shows it, `briq attach`, `detach`, `resize`, `compact`, "
             "`checkpoint` and `snapshot-stats` work on what it serves, and `briq shutdown` ends "
             "it, through a control socket that is open to the same user and root alone.",
+            "With --ublk volumes are block devices of this machine's kernel as well, coherent with "
+            "their exports: what one has acknowledged the other reads. A device whose server has "
+            "died waits, and the next `briq serve` of its volume takes it over, with --ublk or "
+            "without. At the end of the program devices that nobody uses are removed; one that is "
+            "mounted, or held open, waits for the next server in the same way, so that nothing is "
+            "lost (a volume in memory cannot, nor with --on-death remove: the device is removed). "
+            "A daemon that is to get devices with `briq attach` alone should be started outside of "
+            "a container.",
             "All connections are served by a few threads with io_uring. Where the system does not "
             "have it or forbids it, each connection gets a thread of its own; a line says so.",
             NULL,
@@ -381,6 +493,24 @@ const struct briq_verb briq_verb_serve = {
              .value = "ADDRESS",
              .help = "Listen there: unix:PATH or tcp:HOST:PORT (an IPv6 address in brackets; "
                      "without HOST on all addresses). Can be given more than once."},
+            {.name = "ublk",
+             .kind = BRIQ_OPTION_LIST,
+             .offset = offsetof(struct serve_args, ublk),
+             .value = "NAME",
+             .may_be_bare = true,
+             .help = "Make export NAME, or every volume, a block device /dev/ublkbN as well, which "
+                     "needs root. Can be given more than once; what was made is printed."},
+            {.name = "id",
+             .letter = 'n',
+             .kind = BRIQ_OPTION_NUMBER,
+             .offset = offsetof(struct serve_args, id),
+             .value = "N",
+             .min = 0,
+             .max = 1 << 20,
+             .help = "The number of the first device; further ones get the next. Default: those "
+                     "that are free."},
+            BRIQ_UBLK_SHAPE_OPTIONS(offsetof(struct serve_args, shape)),
+            BRIQ_UBLK_THREAD_OPTIONS(offsetof(struct serve_args, ublk_threads)),
             {.name = "read-only",
              .letter = 'r',
              .kind = BRIQ_OPTION_FLAG,
@@ -593,6 +723,8 @@ const struct briq_verb briq_verb_serve = {
             {"briq serve a.briq --nbd unix:a.sock --socket-mode 0660 --socket-owner :kvm",
              "For the members of a group."},
             {"briq serve mem:8G --nbd unix:/tmp/ram.sock", "A compressed disk in memory."},
+            {"briq serve disk.briq --ublk --nbd unix:/run/disk.sock",
+             "A block device of this machine, which others can back up over NBD."},
             {0},
         },
     .args_bytes = sizeof(struct serve_args),

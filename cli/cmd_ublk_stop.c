@@ -6,7 +6,6 @@
  * when the device is stopped; `del` sees to it that nothing is left of it, served or not.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -32,30 +31,12 @@ struct stop_args {
 typedef int action_fn(struct briq_ublk_control *control, uint32_t id, const struct stop_args *args,
                       struct briq_error *err);
 
-/* Something above would lose what it has not written yet. */
-static int check_unused(uint32_t id, struct briq_error *err)
-{
-    char path[32];
-    snprintf(path, sizeof path, "/dev/ublkb%" PRIu32, id);
-    int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-    if (fd >= 0) {
-        close(fd);
-        return 0;
-    }
-    if (errno != EBUSY)
-        return 0; /* there is none, or not one that could be in use */
-    return briq_error_set(err, -EBUSY,
-                          "%s is mounted, or swap, or part of another device: end that first, or "
-                          "use --force and lose what it has not written",
-                          path);
-}
-
 /* A device without a server answers nobody: opening it to look would wait for ever. */
 static int check_served(const struct ublk_dev_info *info, bool force, struct briq_error *err)
 {
     if (force || info->state != UBLK_STATE_LIVE)
         return 0;
-    return check_unused(info->dev_id, err);
+    return briq_ublk_check_unused(info->dev_id, err);
 }
 
 static int stop(struct briq_ublk_control *control, uint32_t id, const struct stop_args *args,

@@ -79,8 +79,11 @@ static void print_option(FILE *out, const struct briq_option *o)
     char term[128], letter[8] = "";
     if (o->letter != 0)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
-    snprintf(term, sizeof term, "%s--%s%s%s", letter, o->name, o->value != NULL ? " " : "",
-             o->value != NULL ? o->value : "");
+    snprintf(term, sizeof term, "%s--%s%s%s%s", letter, o->name,
+             o->value == NULL ? ""
+             : o->may_be_bare ? "[="
+                              : " ",
+             o->value != NULL ? o->value : "", o->may_be_bare ? "]" : "");
     print_term(out, term, o->help);
 }
 

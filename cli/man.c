@@ -64,7 +64,9 @@ static void put_option(FILE *out, const struct briq_option *o)
     fprintf(out, "\\fB\\-\\-");
     put_text(out, o->name);
     fprintf(out, "\\fR");
-    if (o->value != NULL)
+    if (o->may_be_bare)
+        fprintf(out, "[=\\fI%s\\fR]", o->value);
+    else if (o->value != NULL)
         fprintf(out, " \\fI%s\\fR", o->value);
     fputc('\n', out);
     put_line(out, o->help);

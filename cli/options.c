@@ -141,6 +141,8 @@ static int store_option(struct parse *p, const struct briq_option *o, const char
 {
     if (o->kind == BRIQ_OPTION_FLAG)
         return store_value(p, o, NULL);
+    if (attached == NULL && o->may_be_bare)
+        return store_value(p, o, "");
     if (attached == NULL) {
         if (p->index + 1 >= p->argc)
             return briq_error_set(p->err, -EINVAL, "--%s needs a value: --%s %s", o->name, o->name,

@@ -52,7 +52,7 @@ static int run_list(void *opaque, struct briq_control_request *request, struct j
     struct briq_serve_control *control = opaque;
     (void)request;
     (void)args;
-    return take_report(briq_serve_list(control->setup.server), ret, err);
+    return take_report(briq_serve_list(control->setup.server, control->setup.devices), ret, err);
 }
 
 static int run_stat(void *opaque, struct briq_control_request *request, struct json_object *args,
@@ -61,7 +61,7 @@ static int run_stat(void *opaque, struct briq_control_request *request, struct j
     struct briq_serve_control *control = opaque;
     (void)request;
     (void)args;
-    return take_report(briq_serve_report(control->setup.server), ret, err);
+    return take_report(briq_serve_report(control->setup.server, control->setup.devices), ret, err);
 }
 
 /* {"verb": "snapshot-stats", "reset": false} */
@@ -69,7 +69,8 @@ static int run_snapshot(void *opaque, struct briq_control_request *request,
                         struct json_object *args, struct json_object **ret, struct briq_error *err)
 {
     struct briq_serve_control *control = opaque;
-    struct json_object *now = briq_serve_report(control->setup.server), *same = NULL;
+    struct json_object *now = briq_serve_report(control->setup.server, control->setup.devices);
+    struct json_object *same = NULL;
     bool reset = false;
     (void)request;
     int r = briq_field_bool(args, "reset", &reset, err);

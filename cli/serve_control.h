@@ -3,6 +3,7 @@
 #ifndef BRIQ_CLI_SERVE_CONTROL_H
 #define BRIQ_CLI_SERVE_CONTROL_H
 
+#include "cli/serve_devices.h"
 #include "common/base/error.h"
 #include "common/base/log.h"
 #include "server/server.h"
@@ -10,7 +11,8 @@
 struct briq_serve_control;
 
 struct briq_serve_setup {
-    struct briq_server *server;    /* outlives the control */
+    struct briq_server *server; /* outlives the control */
+    struct briq_serve_devices *devices;
     struct briq_open_options open; /* how volumes that are attached later are opened */
     struct briq_log log;
     const char *socket; /* a path or a name; NULL: named by the process */

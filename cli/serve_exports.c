@@ -3,18 +3,22 @@
  * serve_exports.c - what clients of the control socket do to exports.
  *
  *     {"verb": "attach", "volume": "/srv/a.briq", "name": "a", "read_only": false, "kind": "nbd"}
- *     {"verb": "detach", "export": "a", "force": false}
+ *     {"verb": "attach", "export": "a", "kind": "ublk", "id": 3}
+ *     {"verb": "detach", "export": "a", "force": false, "kind": "ublk"}
  *     {"verb": "resize", "export": "a", "size": 1073741824}     or "more": BYTES, on top
  *     {"verb": "compact", "export": "a"}
  *     {"verb": "checkpoint", "export": "a"}
  *
- * All but volume, export and size may be missing. "kind" is how clients get at the volume, which
- * today is "nbd" alone.
+ * All but volume, export and size may be missing. "kind" is how clients get at the volume: "nbd",
+ * or "ublk" for a block device of the kernel beside that, of an export that is there or of a volume
+ * that becomes one. Detached by its kind an export loses that alone, "ublk" being the one that can.
  */
 #include "cli/serve_exports.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,63 +52,158 @@ static int named(struct json_object *args, const char *key, const char **ret,
 /* ---- attach ---------------------------------------------------------------------------------- */
 
 struct attachment {
-    const char *volume, *name, *kind;
-    bool read_only;
+    const char *volume, *export, *name, *kind; /* volume or export is NULL */
+    bool read_only, device;
+    uint64_t id;
 };
+
+static int check_attachment(struct attachment *a, struct briq_error *err)
+{
+    a->device = strcmp(a->kind, "ublk") == 0;
+    if (!a->device && strcmp(a->kind, "nbd") != 0)
+        return briq_error_set(err, -EOPNOTSUPP, "\"kind\": neither nbd nor ublk");
+    if (a->export != NULL && (!a->device || a->volume != NULL))
+        return briq_error_set(err, -EINVAL, "\"export\": is attached already, as nbd");
+    if (a->export == NULL && a->volume == NULL)
+        return briq_error_set(err, -EINVAL, "\"volume\" is missing");
+    if (a->volume != NULL && a->volume[0] != '/' && !briq_source_in_memory(a->volume))
+        return briq_error_set(err, -EINVAL, "\"volume\": not an absolute path, nor mem:SIZE");
+    if (a->id > UBLK_ANY_ID)
+        return briq_error_set(err, -EINVAL, "\"id\": no number of a device");
+    return 0;
+}
 
 static int read_attachment(struct json_object *args, struct attachment *ret, struct briq_error *err)
 {
-    int r = named(args, "volume", &ret->volume, err);
+    int r = briq_field_text(args, "volume", &ret->volume, err);
+    if (r == 0)
+        r = briq_field_text(args, "export", &ret->export, err);
     if (r == 0)
         r = briq_field_text(args, "name", &ret->name, err);
     if (r == 0)
         r = briq_field_text(args, "kind", &ret->kind, err);
     if (r == 0)
+        r = briq_field_number(args, "id", &ret->id, err);
+    if (r == 0)
         r = briq_field_bool(args, "read_only", &ret->read_only, err);
-    if (r < 0)
-        return r;
-    if (strcmp(ret->kind, "nbd") != 0)
-        return briq_error_set(err, -EOPNOTSUPP, "\"kind\": this daemon attaches as nbd alone");
-    if (ret->volume[0] != '/' && !briq_source_in_memory(ret->volume))
-        return briq_error_set(err, -EINVAL, "\"volume\": not an absolute path, nor mem:SIZE");
-    return 0;
+    return r == 0 ? check_attachment(ret, err) : r;
+}
+
+/* A volume whose device waits for a server has it back with this, asked for or not. */
+static int attach_volume(const struct briq_serve_setup *setup, const struct attachment *a,
+                         const char *name, struct briq_error *err)
+{
+    struct briq_open_options options = setup->open;
+    options.read_only = options.read_only || a->read_only;
+    int r =
+        briq_serve_devices_export(setup->devices, setup->server, name, a->volume, &options, err);
+    if (r == 0)
+        briq_serve_devices_adopt(setup->devices, setup->server);
+    return r;
+}
+
+/* What became an export for this goes again when it cannot become a device. */
+static int attach_device(const struct briq_serve_setup *setup, const struct attachment *a,
+                         const char *name, struct briq_error *err)
+{
+    struct briq_error ignored = {""};
+    unsigned dropped;
+    uint32_t id;
+    bool is_new = a->volume != NULL;
+    if (is_new && briq_serve_devices_find(setup->devices, name, NULL))
+        return 0; /* it has been taken over */
+    int r = briq_serve_devices_attach(setup->devices, setup->server, name, (uint32_t)a->id,
+                                      &setup->open, &id, err);
+    if (r < 0 && is_new && briq_server_detach(setup->server, name, true, &dropped, &ignored) < 0)
+        briq_log_line(&setup->log, BRIQ_LOG_WARNING, "%s", ignored.text);
+    return r;
+}
+
+static int tell_attached(const struct briq_serve_setup *setup, const char *name,
+                         struct json_object **ret, struct briq_error *err)
+{
+    char uri[URI_MAX], path[32];
+    uint32_t id;
+    struct json_object *result = json_object_new_object();
+    bool fine = briq_field_set_text(result, "name", name);
+    if (briq_server_uri(setup->server, name, uri, sizeof uri) > 0)
+        fine = fine && briq_field_set_text(result, "uri", uri);
+    if (briq_serve_devices_find(setup->devices, name, &id)) {
+        snprintf(path, sizeof path, "/dev/ublkb%" PRIu32, id);
+        fine = fine && briq_field_set_text(result, "device", path);
+    }
+    return give(result, fine, ret, err);
 }
 
 static int run_attach(void *opaque, struct briq_control_request *request, struct json_object *args,
                       struct json_object **ret, struct briq_error *err)
 {
     const struct briq_serve_setup *setup = opaque;
-    struct attachment attachment = {.kind = "nbd"};
+    struct attachment attachment = {.kind = "nbd", .id = UBLK_ANY_ID};
     (void)request;
     int r = read_attachment(args, &attachment, err);
     if (r < 0)
         return r;
-    struct briq_open_options options = setup->open;
-    options.read_only = options.read_only || attachment.read_only;
-    char *name = attachment.name != NULL ? strdup(attachment.name)
-                                         : briq_source_export_name(attachment.volume);
+    const char *given = attachment.export != NULL ? attachment.export : attachment.name;
+    char *name = given != NULL ? strdup(given) : briq_source_export_name(attachment.volume);
     if (name == NULL)
         return briq_error_set(err, -ENOMEM, "out of memory");
-    r = briq_server_export(setup->server, name, attachment.volume, &options, err);
-    if (r == 0) {
-        char uri[URI_MAX];
-        struct json_object *result = json_object_new_object();
-        bool fine = briq_field_set_text(result, "name", name);
-        if (briq_server_uri(setup->server, name, uri, sizeof uri) > 0)
-            fine = fine && briq_field_set_text(result, "uri", uri);
-        r = give(result, fine, ret, err);
-    }
+    if (attachment.volume != NULL)
+        r = attach_volume(setup, &attachment, name, err);
+    if (r == 0 && attachment.device)
+        r = attach_device(setup, &attachment, name, err);
+    if (r == 0)
+        r = tell_attached(setup, name, ret, err);
     free(name);
     return r;
 }
 
 /* ---- detach, resize -------------------------------------------------------------------------- */
 
+struct connected {
+    const char *name;
+    unsigned connections;
+};
+
+static void look_at_connections(void *opaque, const struct briq_export_facts *facts)
+{
+    struct connected *connected = opaque;
+    if (strcmp(facts->name, connected->name) == 0)
+        connected->connections = facts->connections;
+}
+
+/* Before anything is taken away: does somebody still use it? */
+static int check_unused(const struct briq_serve_setup *setup, const char *name, bool device_alone,
+                        struct briq_error *err)
+{
+    struct connected connected = {.name = name};
+    int r = briq_serve_devices_check_unused(setup->devices, name, err);
+    if (r < 0 || device_alone)
+        return r;
+    briq_server_each_export(setup->server, look_at_connections, &connected);
+    if (connected.connections == 0)
+        return 0;
+    return briq_error_set(
+        err, -EBUSY, "export '%s' has %u connection%s: disconnect first, or detach it by force",
+        name, connected.connections, connected.connections == 1 ? "" : "s");
+}
+
+static int detach(const struct briq_serve_setup *setup, const char *name, bool force,
+                  bool device_alone, unsigned *dropped, struct briq_error *err)
+{
+    int r = force ? 0 : check_unused(setup, name, device_alone, err);
+    if (r == 0 && (device_alone || briq_serve_devices_find(setup->devices, name, NULL)))
+        r = briq_serve_devices_detach(setup->devices, name, err);
+    if (r == 0 && !device_alone)
+        r = briq_server_detach(setup->server, name, force, dropped, err);
+    return r;
+}
+
 static int run_detach(void *opaque, struct briq_control_request *request, struct json_object *args,
                       struct json_object **ret, struct briq_error *err)
 {
     const struct briq_serve_setup *setup = opaque;
-    const char *name;
+    const char *name, *kind = NULL;
     bool force = false;
     unsigned dropped = 0;
     (void)request;
@@ -112,7 +211,11 @@ static int run_detach(void *opaque, struct briq_control_request *request, struct
     if (r == 0)
         r = briq_field_bool(args, "force", &force, err);
     if (r == 0)
-        r = briq_server_detach(setup->server, name, force, &dropped, err);
+        r = briq_field_text(args, "kind", &kind, err);
+    if (r == 0 && kind != NULL && strcmp(kind, "ublk") != 0)
+        r = briq_error_set(err, -EOPNOTSUPP, "\"kind\": ublk alone can be detached by itself");
+    if (r == 0)
+        r = detach(setup, name, force, kind != NULL, &dropped, err);
     if (r < 0)
         return r;
     struct json_object *result = json_object_new_object();
@@ -135,8 +238,12 @@ static int run_resize(void *opaque, struct briq_control_request *request, struct
     if (r == 0 && (size == UINT64_MAX) == (more == UINT64_MAX))
         r = briq_error_set(err, -EINVAL, "one of \"size\" and \"more\" says how large");
     if (r == 0)
+        r = briq_serve_devices_can_grow(setup->devices, name, err);
+    if (r == 0)
         r = briq_server_resize(setup->server, name, more != UINT64_MAX ? more : size,
                                more != UINT64_MAX, &resized, err);
+    if (r == 0)
+        r = briq_serve_devices_grown(setup->devices, name, err);
     if (r < 0)
         return r;
     struct json_object *result = json_object_new_object();

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/serve_report.h"
 
+#include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "cli/serve_figures.h"
@@ -13,9 +15,61 @@
 
 struct reporting {
     const struct briq_server *server;
+    struct briq_serve_devices *devices;
     struct json_object *exports; /* an array */
     bool fine;
 };
+
+/* ---- devices --------------------------------------------------------------------------------- */
+
+struct threads {
+    struct json_object *array;
+    bool fine;
+};
+
+static void add_thread(void *opaque, const struct briq_ublk_figures *of)
+{
+    struct threads *threads = opaque;
+    struct json_object *object = json_object_new_object(), *counters = json_object_new_object();
+    bool fine = briq_field_set_number(counters, "reads", of->reads) &&
+                briq_field_set_number(counters, "read_bytes", of->read_bytes) &&
+                briq_field_set_number(counters, "writes", of->writes) &&
+                briq_field_set_number(counters, "written_bytes", of->written_bytes) &&
+                briq_field_set_number(counters, "flushes", of->flushes) &&
+                briq_field_set_number(counters, "discards", of->discards) &&
+                briq_field_set_number(counters, "write_zeroes", of->write_zeroes) &&
+                briq_field_set_number(counters, "others", of->others) &&
+                briq_field_set_number(counters, "errors", of->errors) &&
+                briq_field_set_number(counters, "waits", of->waits);
+    fine = briq_field_set_number(object, "id", json_object_array_length(threads->array)) && fine;
+    fine = briq_field_set_number(object, "queue", of->queue) && fine;
+    fine = briq_field_set_number(object, "thread", of->thread) && fine;
+    fine = briq_field_set(object, "counters", counters) && fine;
+    threads->fine = briq_field_append(threads->array, object) && fine && threads->fine;
+}
+
+static bool add_device(struct json_object *export, const char *name,
+                       struct briq_serve_devices *devices, bool figures)
+{
+    struct briq_serve_device_facts facts;
+    struct threads threads = {.array = json_object_new_array(), .fine = true};
+    char path[32];
+    if (!briq_serve_devices_facts(devices, name, &facts, figures ? add_thread : NULL, &threads)) {
+        json_object_put(threads.array);
+        return true;
+    }
+    struct json_object *object = json_object_new_object();
+    snprintf(path, sizeof path, "/dev/ublkb%" PRIu32, facts.id);
+    bool fine = briq_field_set_text(object, "path", path) &&
+                briq_field_set_number(object, "id", facts.id) &&
+                briq_field_set_number(object, "queues", facts.queues) &&
+                briq_field_set_number(object, "depth", facts.depth);
+    if (figures)
+        fine = briq_field_set(object, "threads", threads.array) && fine;
+    else
+        json_object_put(threads.array);
+    return briq_field_set(export, "device", object) && fine && threads.fine;
+}
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
@@ -63,14 +117,15 @@ static void list_export(void *opaque, const struct briq_export_facts *facts)
 {
     struct reporting *reporting = opaque;
     struct json_object *object = new_export(reporting->server, facts);
-    reporting->fine = briq_field_append(reporting->exports, object) && reporting->fine;
+    bool fine = object != NULL && add_device(object, facts->name, reporting->devices, false);
+    reporting->fine = briq_field_append(reporting->exports, object) && fine && reporting->fine;
 }
 
-struct json_object *briq_serve_list(struct briq_server *server)
+struct json_object *briq_serve_list(struct briq_server *server, struct briq_serve_devices *devices)
 {
     struct json_object *object = json_object_new_object();
     struct reporting reporting = {
-        .server = server, .exports = json_object_new_array(), .fine = true};
+        .server = server, .devices = devices, .exports = json_object_new_array(), .fine = true};
     bool fine = add_process(object, server);
     briq_server_each_export(server, list_export, &reporting);
     fine = briq_field_set(object, "exports", reporting.exports) && fine && reporting.fine;
@@ -80,6 +135,7 @@ struct json_object *briq_serve_list(struct briq_server *server)
 /* ---- figures --------------------------------------------------------------------------------- */
 
 static struct json_object *report_export(const struct briq_server *server,
+                                         struct briq_serve_devices *devices,
                                          const struct briq_export_stats *stats)
 {
     const struct briq_export_facts facts = {
@@ -94,7 +150,8 @@ static struct json_object *report_export(const struct briq_server *server,
     struct json_object *object = new_export(server, &facts);
     bool fine = object != NULL &&
                 briq_figures_of_io(object, &stats->io, stats->latency, stats->connections_total) &&
-                briq_figures_of_store(object, &stats->store);
+                briq_figures_of_store(object, &stats->store) &&
+                add_device(object, stats->name, devices, true);
     return only_if(fine, object);
 }
 
@@ -119,7 +176,7 @@ static struct json_object *report_client(const struct briq_server_stats *stats,
 }
 
 static bool add_lists(struct json_object *object, const struct briq_server *server,
-                      const struct briq_server_stats *stats)
+                      struct briq_serve_devices *devices, const struct briq_server_stats *stats)
 {
     struct json_object *threads = json_object_new_array(), *exports = json_object_new_array(),
                        *clients = json_object_new_array();
@@ -130,7 +187,8 @@ static bool add_lists(struct json_object *object, const struct briq_server *serv
         fine = briq_field_append(threads, thread) && fine;
     }
     for (size_t i = 0; i < stats->export_count; i++)
-        fine = briq_field_append(exports, report_export(server, &stats->exports[i])) && fine;
+        fine =
+            briq_field_append(exports, report_export(server, devices, &stats->exports[i])) && fine;
     for (size_t i = 0; i < stats->client_count; i++)
         fine = briq_field_append(clients, report_client(stats, &stats->clients[i])) && fine;
     fine = briq_field_set(object, "threads", threads) && fine;
@@ -146,7 +204,8 @@ static bool add_counters(struct json_object *object, const struct briq_server_st
     return briq_field_set(object, "counters", counters) && fine;
 }
 
-struct json_object *briq_serve_report(struct briq_server *server)
+struct json_object *briq_serve_report(struct briq_server *server,
+                                      struct briq_serve_devices *devices)
 {
     struct briq_server_stats *stats = NULL;
     if (briq_server_stats(server, &stats) < 0)
@@ -154,7 +213,7 @@ struct json_object *briq_serve_report(struct briq_server *server)
     struct json_object *object = json_object_new_object();
     bool fine = add_process(object, server) &&
                 briq_field_set_number(object, "uptime_ms", stats->uptime_ns / MILLISECOND_NS) &&
-                add_counters(object, stats) && add_lists(object, server, stats);
+                add_counters(object, stats) && add_lists(object, server, devices, stats);
     briq_server_stats_free(stats);
     return only_if(fine, object);
 }

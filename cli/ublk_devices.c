@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -99,6 +100,23 @@ int briq_ublk_explain(uint32_t id, const char *command, int r, struct briq_error
     }
 }
 
+int briq_ublk_check_unused(uint32_t id, struct briq_error *err)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/dev/ublkb%" PRIu32, id);
+    int fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+        return 0;
+    }
+    if (errno != EBUSY)
+        return 0; /* there is none, or not one that could be in use */
+    return briq_error_set(err, -EBUSY,
+                          "%s is mounted, or swap, or part of another device: end that first, or "
+                          "use --force and lose what it has not written",
+                          path);
+}
+
 /* ---- holders --------------------------------------------------------------------------------- */
 
 static bool is_link_to(const char *link, const char *path_b, const char *path_c)
@@ -157,7 +175,8 @@ unsigned briq_ublk_holders(uint32_t id, char *text, size_t room)
         return 0;
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
-        if (!isdigit((unsigned char)entry->d_name[0]) || !process_holds(entry->d_name, id))
+        if (!isdigit((unsigned char)entry->d_name[0]) ||
+            strtol(entry->d_name, NULL, 10) == (long)getpid() || !process_holds(entry->d_name, id))
             continue;
         append_name(entry->d_name, text, room);
         count++;

@@ -23,8 +23,15 @@ int briq_ublk_find_all(struct briq_error *err, uint32_t **ret, size_t *ret_count
 int briq_ublk_explain(uint32_t id, const char *command, int r, struct briq_error *err);
 
 /*
- * Who has a device's nodes open: "mount (312), fio (99)", at most `room` bytes. Returns how many
- * processes.
+ * Whether something above would lose what it has not written yet: 0, or -EBUSY explained in err,
+ * the device is mounted, or swap, or part of another one. It must have a server: opening it to look
+ * would wait for ever.
+ */
+int briq_ublk_check_unused(uint32_t id, struct briq_error *err) BRIQ_MUST;
+
+/*
+ * Who else has a device's nodes open: "mount (312), fio (99)", at most `room` bytes. Returns how
+ * many processes.
  */
 unsigned briq_ublk_holders(uint32_t id, char *text, size_t room);
 

@@ -10,11 +10,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -22,13 +20,11 @@
 #include "cli/service.h"
 #include "cli/ublk_devices.h"
 #include "cli/ublk_socket.h"
+#include "cli/ublk_takeover.h"
+#include "cli/ublk_unit.h"
 #include "cli/warnings.h"
-#include "common/base/clock.h"
 
-#define DYING_MS   2000  /* from a signal that kills to the end of the process */
-#define RELEASE_MS 10000 /* from there until the kernel has let go of its files */
-#define RETRY_MS   50
-#define LEAVE_MS   60000 /* a server closes its volume, checkpoint and all */
+#define LEAVE_MS 60000 /* a server closes its volume, checkpoint and all */
 
 struct server {
     struct briq_ublk_job *job;
@@ -37,9 +33,7 @@ struct server {
     struct briq_cancel cancel;
     struct briq_store *store; /* NULL for the device without one */
     struct briq_ublk_control *control;
-    struct briq_ublk_device *device;
-    int socket_fd; /* other verbs ask here */
-    bool leaving;  /* another server is to take the device over */
+    struct briq_ublk_unit *unit;
 };
 
 static void log_line(void *opaque, enum briq_log_level level, const char *line)
@@ -75,8 +69,9 @@ static bool has_store(const struct briq_ublk_job *job)
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
-static int open_volume(struct server *server, struct briq_error *err)
+static int open_volume(void *opaque, struct briq_error *err)
 {
+    struct server *server = opaque;
     const struct briq_ublk_record *what = &server->job->what;
     const struct briq_open_options options = {
         .read_only = what->read_only,
@@ -97,20 +92,6 @@ static int open_volume(struct server *server, struct briq_error *err)
                  : 0;
 }
 
-/* Waits for the process to end. 0, or -EBUSY when it lives on. */
-static int wait_for_end(const struct server *server, pid_t pid, int ms)
-{
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd < 0)
-        return errno == ESRCH ? 0 : -errno;
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
-                            {.fd = server->cancel.fd, .events = POLLIN}};
-    int n = poll(fds, 2, ms);
-    bool ended = n > 0 && fds[0].revents != 0;
-    close(fd);
-    return ended ? 0 : -EBUSY;
-}
-
 /* A server that was just killed may still be on its way out, with the volume's lock. */
 static int settle_predecessor(struct server *server, struct briq_error *err)
 {
@@ -125,7 +106,9 @@ static int settle_predecessor(struct server *server, struct briq_error *err)
     if (server->job->replace)
         r = briq_ublk_socket_ask(id, "leave", reply, sizeof reply, err);
     if (r == 0)
-        r = wait_for_end(server, info.server_pid, server->job->replace ? LEAVE_MS : DYING_MS);
+        r = briq_ublk_wait_for_end(info.server_pid,
+                                   server->job->replace ? LEAVE_MS : BRIQ_UBLK_DYING_MS,
+                                   server->cancel.fd);
     if (r < 0)
         return briq_error_set(
             err, r, "device %" PRIu32 " has a server (pid %d)%s", id, info.server_pid,
@@ -133,61 +116,58 @@ static int settle_predecessor(struct server *server, struct briq_error *err)
     return 0;
 }
 
-/* The kernel lets go of a dead server's volume when the last of its requests to the medium has come
- * back, which may be after the process has ended and has no event. */
-static int open_volume_again(struct server *server, struct briq_error *err)
+static int resize(void *opaque, uint64_t bytes, bool more, struct briq_error *err)
 {
-    uint64_t end = briq_clock_ns() + RELEASE_MS * UINT64_C(1000000);
-    struct pollfd cancel = {.fd = server->cancel.fd, .events = POLLIN};
-    int r;
-    do {
-        err->text[0] = '\0';
-        r = open_volume(server, err);
-    } while (r == -EBUSY && briq_clock_ns() < end && poll(&cancel, 1, RETRY_MS) == 0);
-    return r;
+    const struct server *server = opaque;
+    uint64_t size = briq_store_size(server->store);
+    return briq_store_resize(server->store, more ? size + bytes : bytes, err);
 }
 
-/* A volume in memory dies with its server: a device that waited for another one would wait for
- * ever, or show zeros where there was data. */
-static void settle_death(struct server *server)
+/* This process has nothing else to do. */
+static int agree_to_leave(void *opaque, struct briq_error *err)
 {
-    if (server->store != NULL && briq_store_in_memory(server->store))
-        server->job->options.wishes.on_death = BRIQ_UBLK_REMOVE;
+    (void)opaque;
+    (void)err;
+    return 0;
+}
+
+static int open_unit(struct server *server, struct briq_error *err)
+{
+    struct briq_ublk_job *job = server->job;
+    struct briq_ublk_unit_setup *setup = malloc(sizeof *setup);
+    if (setup == NULL)
+        return briq_error_set(err, -ENOMEM, "out of memory");
+    *setup = (struct briq_ublk_unit_setup){
+        .control = server->control,
+        .store = server->store,
+        .recover = job->recover,
+        .options = job->options,
+        .what = job->what,
+        .owner = {.resize = resize, .leave = agree_to_leave, .opaque = server},
+    };
+    setup->options.cancel_fd = server->cancel.fd;
+    int r = briq_ublk_unit_open(setup, err, &server->unit);
+    free(setup);
+    return r;
 }
 
 static int bring_up(struct server *server, struct briq_error *err)
 {
-    struct briq_ublk_options *options = &server->job->options;
-    options->cancel_fd = server->cancel.fd;
-    options->null_bytes = server->job->what.null_bytes;
+    bool recover = server->job->recover;
     /* Before any thread is made: all of them, and the kernel's helpers, take it from here. */
     int r = briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
-    r = server->job->recover ? settle_predecessor(server, err) : 0;
+    r = recover ? settle_predecessor(server, err) : 0;
     if (r == 0)
-        r = server->job->recover ? open_volume_again(server, err) : open_volume(server, err);
-    if (r < 0)
-        return r;
-    settle_death(server);
-    r = server->job->recover
-            ? briq_ublk_device_recover(server->control, server->store, options, err,
-                                       &server->device)
-            : briq_ublk_device_add(server->control, server->store, options, err, &server->device);
-    if (r < 0)
-        return r;
-    server->job->what.pid = getpid();
-    uint32_t id = briq_ublk_device_id(server->device);
-    r = briq_ublk_record_write(id, &server->job->what, err);
-    if (r < 0)
-        return r;
-    server->socket_fd = briq_ublk_socket_listen(id, err);
-    return server->socket_fd < 0 ? server->socket_fd : 0;
+        r = recover ? briq_ublk_open_again(open_volume, server, server->cancel.fd, err)
+                    : open_volume(server, err);
+    return r == 0 ? open_unit(server, err) : r;
 }
 
 static void say_ready(struct server *server)
 {
-    const struct ublk_dev_info *info = briq_ublk_device_info(server->device);
+    const struct ublk_dev_info *info = briq_ublk_device_info(briq_ublk_unit_device(server->unit));
     const struct briq_log log = log_of(server);
     if (server->store != NULL && briq_store_in_memory(server->store))
         briq_log_line(&log, BRIQ_LOG_WARNING,
@@ -203,118 +183,43 @@ static void say_ready(struct server *server)
     briq_daemon_ready(&server->daemon);
 }
 
-/* ---- what others ask ------------------------------------------------------------------------- */
-
-/* "1073741824" or "+1073741824": the new size. */
-static int grow(struct server *server, const char *text, struct briq_error *err)
-{
-    if (server->store == NULL)
-        return briq_error_set(err, -EOPNOTSUPP, "it has no volume that could grow");
-    bool more = text[0] == '+';
-    uint64_t bytes = strtoull(more ? text + 1 : text, NULL, 10);
-    uint64_t size = briq_store_size(server->store);
-    int r = briq_ublk_device_can_grow(server->device, err);
-    if (r == 0)
-        r = briq_store_resize(server->store, more ? size + bytes : bytes, err);
-    return r == 0 ? briq_ublk_device_grown(server->device, err) : r;
-}
-
-static void print_stat(const struct server *server, char *reply, size_t room)
-{
-    FILE *out = fmemopen(reply, room, "w");
-    if (out == NULL) {
-        snprintf(reply, room, "error out of memory");
-        return;
-    }
-    fprintf(out, "ok ");
-    briq_ublk_device_print(server->device, out);
-    fclose(out);
-}
-
-static void handle(void *opaque, const char *request, char *reply, size_t room)
-{
-    struct server *server = opaque;
-    struct briq_error err = {""};
-    if (strcmp(request, "stat") == 0) {
-        print_stat(server, reply, room);
-        return;
-    }
-    int r = -EINVAL;
-    if (strcmp(request, "leave") == 0) {
-        server->leaving = true;
-        r = 0;
-    } else if (strncmp(request, "resize ", 7) == 0) {
-        r = grow(server, request + 7, &err);
-    } else {
-        (void)briq_error_set(&err, r, "this server does not know \"%s\"", request);
-    }
-    if (r < 0)
-        snprintf(reply, room, "error %s", err.text[0] != '\0' ? err.text : strerror(-r));
-    else
-        snprintf(reply, room, "ok");
-}
-
 /* ---- serving and ending ---------------------------------------------------------------------- */
 
-/* 1: go on. 0: the device ended, or was told to. Else why it cannot go on. */
-static int serve_events(struct server *server, const struct pollfd fds[3], struct briq_error *err)
+/* A server that cannot go on must not stop the device, nor touch what its threads may still use:
+ * it dies, and whoever recovers the device finds everything that was acknowledged. */
+static void die(struct server *server, struct briq_error *err)
 {
-    if (fds[0].revents != 0)
-        return briq_ublk_device_stop(server->device, err);
-    if (fds[1].revents != 0) {
-        enum briq_ublk_end end = briq_ublk_device_ended(server->device, err);
-        if (end != BRIQ_UBLK_SERVING)
-            return end == BRIQ_UBLK_FAILED ? -EIO : 0;
-    }
-    if (fds[2].revents != 0)
-        briq_ublk_socket_serve(server->socket_fd, handle, server);
-    if (!server->leaving)
-        return 1;
-    briq_ublk_device_leave(server->device);
-    return 0;
+    (void)complain(server, err, -EIO);
+    briq_ublk_die();
 }
 
 static int serve(struct server *server, struct briq_error *err)
 {
-    struct pollfd fds[3] = {
-        {.fd = server->cancel.fd, .events = POLLIN},
-        {.fd = briq_ublk_device_event_fd(server->device), .events = POLLIN},
-        {.fd = server->socket_fd, .events = POLLIN},
-    };
-    for (;;) {
-        int n = poll(fds, 3, -1);
-        if (n < 0 && errno != EINTR) {
-            n = -errno;
-            return briq_error_set(err, n, "poll: %s", strerror(-n));
-        }
-        int r = n > 0 ? serve_events(server, fds, err) : 1;
-        if (r <= 0)
-            return r;
+    struct briq_ublk_device *device = briq_ublk_unit_device(server->unit);
+    switch (briq_ublk_unit_serve(server->unit, server->cancel.fd, err)) {
+    case BRIQ_UBLK_UNIT_TOLD:
+        return briq_ublk_device_stop(device, err);
+    case BRIQ_UBLK_UNIT_ENDED:
+        return 0;
+    case BRIQ_UBLK_UNIT_LEAVE:
+        briq_ublk_device_leave(device);
+        return 0;
+    case BRIQ_UBLK_UNIT_FAILED:
+        break;
     }
+    return -EIO;
 }
 
-/* A server that cannot go on must not stop the device, nor touch what its threads may still use:
- * it dies, and whoever recovers the device finds everything that was acknowledged. */
-static void die(struct server *server, struct briq_error *err, int code)
-{
-    (void)complain(server, err, code);
-    _exit(BRIQ_EXIT_FAILED);
-}
-
+/* The volume first: the device's next server opens it. */
 static int close_all(struct server *server, struct briq_error *err)
 {
-    uint32_t id = server->device != NULL ? briq_ublk_device_id(server->device) : UBLK_ANY_ID;
     bool left = false;
-    if (server->socket_fd >= 0)
-        close(server->socket_fd);
-    if (server->device != NULL)
-        briq_ublk_device_join(server->device);
+    if (server->unit != NULL)
+        briq_ublk_unit_join(server->unit);
     int r = briq_store_close(server->store);
     if (r < 0)
         r = briq_error_set(err, r, "%s: closing it: %s", server->job->what.volume, strerror(-r));
-    int closed = briq_ublk_device_close(server->device, err, &left);
-    if (id != UBLK_ANY_ID && !left)
-        briq_ublk_record_remove(id);
+    int closed = briq_ublk_unit_close(server->unit, err, &left);
     return r < 0 ? r : closed;
 }
 
@@ -326,11 +231,8 @@ static int run_device(struct server *server, struct briq_error *err)
         const struct briq_log log = log_of(server);
         briq_ublk_harden_process(&log);
         say_ready(server);
-        r = serve(server, err);
-        if (r < 0)
-            die(server, err, r);
-    } else if (server->device != NULL && briq_ublk_device_stop(server->device, &later) < 0) {
-        die(server, err, r);
+        if (serve(server, err) < 0)
+            die(server, err);
     }
     int closed = close_all(server, r < 0 ? &later : err);
     return r < 0 ? r : closed;
@@ -344,7 +246,9 @@ static int run_server(struct server *server, struct briq_error *err)
     r = briq_ublk_control_open(err, &server->control);
     if (r < 0)
         return r;
-    r = briq_ublk_leave_mounts(server->job->options.id, err);
+    r = briq_ublk_leave_mounts(err);
+    if (r == 0 && server->job->recover)
+        briq_ublk_drop_mounts(server->job->options.id);
     if (r == 0)
         r = run_device(server, err);
     briq_ublk_control_close(server->control);
@@ -353,8 +257,7 @@ static int run_server(struct server *server, struct briq_error *err)
 
 enum briq_exit briq_ublk_server_run(struct briq_ublk_job *job)
 {
-    struct server server = {
-        .job = job, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE, .socket_fd = -1};
+    struct server server = {.job = job, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE};
     struct briq_error err = {""};
     /* First of all: the kernel ties a device to the process that makes it. */
     int r = job->foreground ? 0 : briq_daemon_begin(&server.daemon, &err);

@@ -46,6 +46,7 @@ struct briq_option {
     const char *value; /* what stands for the value in help; NULL for a flag */
     uint64_t min, max; /* SIZE and NUMBER: the range accepted; max 0 means no range */
     const char *help;  /* sentences, without line breaks */
+    bool may_be_bare;  /* LIST: the value stands behind "=", or there is none, which is "" */
 };
 
 enum briq_operand_times {

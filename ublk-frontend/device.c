@@ -562,21 +562,38 @@ int briq_ublk_device_close(struct briq_ublk_device *device, struct briq_error *e
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
+bool briq_ublk_device_figures(const struct briq_ublk_device *device, unsigned index,
+                              struct briq_ublk_figures *ret)
+{
+    unsigned threads = device->shared.threads_per_queue;
+    if (index >= device->worker_count)
+        return false;
+    const struct briq_ublk_counts *c = briq_ublk_worker_counts(device->workers[index]);
+    *ret = (struct briq_ublk_figures){
+        .queue = index / threads,
+        .thread = index % threads,
+        .reads = briq_counter_get(&c->requests[UBLK_OP_READ]),
+        .writes = briq_counter_get(&c->requests[UBLK_OP_WRITE]),
+        .flushes = briq_counter_get(&c->requests[UBLK_OP_FLUSH]),
+        .discards = briq_counter_get(&c->requests[UBLK_OP_DISCARD]),
+        .write_zeroes = briq_counter_get(&c->requests[UBLK_OP_WRITE_ZEROES]),
+        .others = briq_counter_get(&c->requests[4]),
+        .read_bytes = briq_counter_get(&c->read_bytes),
+        .written_bytes = briq_counter_get(&c->written_bytes),
+        .errors = briq_counter_get(&c->errors),
+        .waits = briq_counter_get(&c->waits),
+    };
+    return true;
+}
+
 void briq_ublk_device_print(const struct briq_ublk_device *device, FILE *out)
 {
-    for (unsigned i = 0; i < device->worker_count; i++) {
-        const struct briq_ublk_counts *c = briq_ublk_worker_counts(device->workers[i]);
-        unsigned threads = device->shared.threads_per_queue;
+    struct briq_ublk_figures f;
+    for (unsigned i = 0; briq_ublk_device_figures(device, i, &f); i++)
         fprintf(out,
                 "queue %u thread %u: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64
                 " flushes, %" PRIu64 " discards, %" PRIu64 " write-zeroes, %" PRIu64
                 " others, %" PRIu64 " errors, %" PRIu64 " waits\n",
-                i / threads, i % threads, briq_counter_get(&c->requests[UBLK_OP_READ]),
-                briq_counter_get(&c->requests[UBLK_OP_WRITE]),
-                briq_counter_get(&c->requests[UBLK_OP_FLUSH]),
-                briq_counter_get(&c->requests[UBLK_OP_DISCARD]),
-                briq_counter_get(&c->requests[UBLK_OP_WRITE_ZEROES]),
-                briq_counter_get(&c->requests[4]), briq_counter_get(&c->errors),
-                briq_counter_get(&c->waits));
-    }
+                f.queue, f.thread, f.reads, f.writes, f.flushes, f.discards, f.write_zeroes,
+                f.others, f.errors, f.waits);
 }

@@ -99,7 +99,20 @@ int briq_ublk_device_can_grow(const struct briq_ublk_device *device,
 /* Shows the store's present size to the kernel, after it has grown. 0 or -errno, explained. */
 int briq_ublk_device_grown(struct briq_ublk_device *device, struct briq_error *err) BRIQ_MUST;
 
-/* Figures of every thread, a line each. */
+/* What one thread has done since it started. */
+struct briq_ublk_figures {
+    unsigned queue, thread;
+    uint64_t reads, writes, flushes, discards, write_zeroes, others; /* requests */
+    uint64_t read_bytes, written_bytes;
+    uint64_t errors; /* answered with one */
+    uint64_t waits;  /* not done at once */
+};
+
+/* Of thread 0, 1 ...; false: there are no more. Thread: any, while the device is live. */
+bool briq_ublk_device_figures(const struct briq_ublk_device *device, unsigned index,
+                              struct briq_ublk_figures *ret);
+
+/* The same for all threads, a line each. */
 void briq_ublk_device_print(const struct briq_ublk_device *device, FILE *out);
 
 #endif

@@ -83,7 +83,7 @@ static bool find_mount(dev_t dev, char *path, size_t room)
     return found && (size_t)snprintf(path, room, "%s", where) < room;
 }
 
-static void detach_mounts(uint32_t id)
+void briq_ublk_drop_mounts(uint32_t id)
 {
     char path[4096];
     struct stat st;
@@ -95,14 +95,13 @@ static void detach_mounts(uint32_t id)
             return;
 }
 
-int briq_ublk_leave_mounts(uint32_t id, struct briq_error *err)
+int briq_ublk_leave_mounts(struct briq_error *err)
 {
     /* A slave: what the host unmounts goes here too, so that nothing is held that it let go. */
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) {
         int r = -errno;
         return briq_error_set(err, r, "a mount namespace: %s", strerror(-r));
     }
-    detach_mounts(id);
     return 0;
 }
 

@@ -36,11 +36,15 @@ int briq_ublk_drop_admin(void) BRIQ_MUST;
 void briq_ublk_harden_process(const struct briq_log *log);
 
 /*
- * Puts the process into a mount namespace of its own in which `id`'s block device is not mounted:
- * the last one to hold a file system on it must not be its server. Call it before there are other
- * threads. 0, or -errno explained in err.
+ * Puts the process into a mount namespace of its own, which follows the one it leaves: the last one
+ * to hold a file system on a device must not be its server. Call it before there are other threads.
+ * 0, or -errno explained in err.
  */
-int briq_ublk_leave_mounts(uint32_t id, struct briq_error *err) BRIQ_MUST;
+int briq_ublk_leave_mounts(struct briq_error *err) BRIQ_MUST;
+
+/* Unmounts in that namespace, and there alone, what is mounted of device `id`, which is about to be
+ * taken over. Thread: any, after briq_ublk_leave_mounts() of the first one. Blocks. */
+void briq_ublk_drop_mounts(uint32_t id);
 
 /* Where threads run. */
 enum briq_ublk_affinity {
