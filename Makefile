@@ -29,6 +29,8 @@
 #   bench-qemu     fio inside a guest on a raw file and on volumes, tuned and not (minutes)
 #   bench-store    speed of the engine, as ratios inside one run
 #   bench-nbd      speed of the NBD servers, side by side with others (BENCH_ARGS=--help)
+#   bench-ublk     ublk devices beside the kernel's own, on the guest's kernel or GUEST=host; figures and
+#                  bars met and missed (BENCH_ROUNDS=5, BENCH_MS=1000, BENCH_SIZE=64M)
 #   demo           a real disk image: made, imported, served, compared
 #   man            build/man/*.1
 #   tests          builds the test programs and does not run them
@@ -426,6 +428,13 @@ bench-nbd: deps-dev
 bench-nbd-run: all $(BENCH)
 	@./run tests/bench/nbd.py $(BENCH_ARGS)
 .PHONY: bench-nbd bench-nbd-run
+bench-ublk: $(if $(filter host,$(GUEST)),deps,deps-guest)
+	@$(SUBMAKE) bench-ublk-run
+bench-ublk-run: all $(GUEST_TOOLS)
+	@$(GUEST_ENV) BRIQ_BUILD=$(B) BENCH_ROUNDS='$(BENCH_ROUNDS)' BENCH_MS='$(BENCH_MS)' \
+		BENCH_SIZE='$(BENCH_SIZE)' tests/guest/run-guest --bench --jobs 1 --only ublk \
+		$(if $(filter host,$(GUEST)),--host)
+.PHONY: bench-ublk bench-ublk-run
 
 cov: deps-dev
 	@$(SUBMAKE) cov-run COV=1

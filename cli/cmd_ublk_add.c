@@ -17,7 +17,7 @@ struct add_args {
     struct briq_ublk_shape_words shape;
     struct briq_ublk_thread_words threads;
     const char *windows_dir;
-    bool read_only, direct, no_windows_file, foreground;
+    bool read_only, direct, no_windows_file, swap, foreground;
     uint64_t cache, null_bytes;
 };
 
@@ -70,6 +70,7 @@ static int fill_job(const struct add_args *a, struct briq_ublk_job *job, struct 
     struct briq_ublk_options *options = &job->options;
     job->verb = "ublk add";
     job->foreground = a->foreground;
+    job->swap = a->swap;
     job->what.read_only = a->read_only;
     job->what.direct = a->direct;
     job->what.no_windows_file = a->no_windows_file;
@@ -126,6 +127,12 @@ static const struct briq_option options[] = {
      .value = "SIZE",
      .max = UINT64_C(1) << 40,
      .help = "Size of that cache, 0 for none. Default: 128M."},
+    {.name = "swap",
+     .kind = BRIQ_OPTION_FLAG,
+     .offset = FIELD(swap),
+     .help = "The device is to be swap: its server gets real-time priority, the lowest there is, "
+             "with which the kernel gives it the last of the memory. Without it a volume in memory "
+             "can need a page for what it is to free one with, and everything stands still."},
     {.name = "windows-dir",
      .kind = BRIQ_OPTION_TEXT,
      .offset = FIELD(windows_dir),
@@ -170,6 +177,7 @@ const struct briq_verb briq_verb_ublk_add = {
         (const struct briq_example[]){
             {"briq ublk add disk.briq --queues 4", "A device with four queues."},
             {"briq ublk add mem:8G --foreground", "A compressed RAM disk until Control-C."},
+            {"briq ublk add mem:16G --swap --queues 1", "Compressed swap; mkswap and swapon next."},
             {0},
         },
     .args_bytes = sizeof(struct add_args),

@@ -158,6 +158,9 @@ static int bring_up(struct server *server, struct briq_error *err)
     int r = briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
+    r = server->job->swap ? briq_ublk_use_reserves(err) : 0;
+    if (r < 0)
+        return r;
     r = recover ? settle_predecessor(server, err) : 0;
     if (r == 0)
         r = recover ? briq_ublk_open_again(open_volume, server, server->cancel.fd, err)

@@ -13,6 +13,7 @@
 struct briq_ublk_job {
     const char *verb;
     bool foreground;
+    bool swap;                    /* it must get on when there is no memory left */
     bool recover;                 /* take over options.id instead of making a device */
     bool replace;                 /* recover: ask a server that lives to leave */
     struct briq_ublk_record what; /* the volume and how it is opened */

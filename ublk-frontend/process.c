@@ -26,6 +26,15 @@ int briq_ublk_mark_flusher(void)
     return prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
+int briq_ublk_use_reserves(struct briq_error *err)
+{
+    const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_RR)};
+    if (sched_setscheduler(0, SCHED_RR, &lowest) == 0)
+        return 0;
+    return briq_error_set(err, -errno, "real-time priority: %s; CAP_SYS_NICE is needed",
+                          strerror(errno));
+}
+
 /* By the system call and not through libcap: that would change every thread of the process. */
 int briq_ublk_drop_admin(void)
 {

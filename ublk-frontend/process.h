@@ -24,6 +24,13 @@
 int briq_ublk_mark_flusher(void) BRIQ_MUST;
 
 /*
+ * Gives the calling thread the lowest real-time priority; threads that it creates have it too. Why:
+ * a volume in memory takes pages for what is swapped out to it, before those are free; the kernel
+ * keeps some back that only real-time threads get. 0, or -errno explained in err.
+ */
+int briq_ublk_use_reserves(struct briq_error *err) BRIQ_MUST;
+
+/*
  * The calling thread gives up CAP_SYS_ADMIN for good, so that START_DEV looks for no partitions
  * (features.c). 0 or -errno. Other threads keep theirs.
  */

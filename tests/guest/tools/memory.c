@@ -2,15 +2,19 @@
 /*
  * memory - asks for more memory than there may be, and judges what comes back.
  *
- *   memory MEGABYTES ROUNDS   fills that much, every page different but easy to compress, then reads
- *                             and changes all of it ROUNDS times. Exit 1: a page was not as it was.
+ *   memory use MEGABYTES ROUNDS   fills that much, every page different but easy to compress, then
+ *                                 reads and changes all of it ROUNDS times. Exit 1: a page was not
+ *                                 as it was.
+ *   memory hold MEGABYTES         locks that much, prints "held", and stays until it is killed
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PAGE  4096u
 #define WORDS (PAGE / sizeof(uint64_t))
@@ -42,20 +46,8 @@ static int judge(const uint64_t *at, uint64_t page, uint64_t round)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int use(uint64_t *memory, uint64_t pages, uint64_t rounds)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: memory MEGABYTES ROUNDS\n");
-        return 2;
-    }
-    uint64_t bytes = strtoull(argv[1], NULL, 10) << 20, rounds = strtoull(argv[2], NULL, 10);
-    uint64_t pages = bytes / PAGE;
-    uint64_t *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        fprintf(stderr, "memory: %s\n", strerror(errno));
-        return 2;
-    }
     for (uint64_t page = 0; page < pages; page++)
         fill(memory + page * WORDS, page, 0);
     for (uint64_t round = 0; round < rounds; round++) {
@@ -68,4 +60,33 @@ int main(int argc, char **argv)
         fflush(stdout);
     }
     return 0;
+}
+
+static int hold(uint64_t *memory, uint64_t bytes)
+{
+    if (mlock(memory, bytes) < 0) {
+        fprintf(stderr, "memory: mlock: %s\n", strerror(errno));
+        return 2;
+    }
+    printf("held\n");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+int main(int argc, char **argv)
+{
+    bool holds = argc == 3 && strcmp(argv[1], "hold") == 0;
+    if (!holds && (argc != 4 || strcmp(argv[1], "use") != 0)) {
+        fprintf(stderr, "usage: memory use MEGABYTES ROUNDS, or memory hold MEGABYTES\n");
+        return 2;
+    }
+    uint64_t bytes = strtoull(argv[2], NULL, 10) << 20;
+    uint64_t *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        fprintf(stderr, "memory: %s\n", strerror(errno));
+        return 2;
+    }
+    return holds ? hold(memory, bytes) : use(memory, bytes / PAGE, strtoull(argv[3], NULL, 10));
 }
