@@ -53,6 +53,7 @@ static void add_export(struct briq_export *export, const char *name, struct briq
     export->source = strdup(name);
     export->store = store;
     export->refs = 1;
+    briq_list_init(&export->figures);
     export->id = ++world.table.last_id;
     briq_list_push_back(&world.table.list, &export->node);
     world.table.count++;
