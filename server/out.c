@@ -168,6 +168,7 @@ static bool join_last(struct briq_out *out, const struct briq_out_slot *slot)
 
 void briq_out_commit(struct briq_out *out, struct briq_out_slot *slot, size_t used)
 {
+    BRIQ_ASSERT(used <= slot->len); /* more would have been written over the next one */
     shrink(out, slot, used);
     out->committed += used;
     if (join_last(out, slot)) {
