@@ -193,6 +193,10 @@ void briq_stat_daemon(struct json_object *daemon, FILE *out)
     struct json_object *exports = member(daemon, "exports");
     for (size_t i = 0; exports != NULL && i < json_object_array_length(exports); i++)
         print_export(daemon, json_object_array_get_idx(exports, i), out);
+    uint64_t left_out = number(daemon, "clients_left_out");
+    if (left_out > 0)
+        fprintf(out, "\n%" PRIu64 " connection%s more, left out here\n", left_out,
+                plural(left_out));
 }
 
 /* ---- rates ----------------------------------------------------------------------------------- */
