@@ -172,6 +172,7 @@ static struct json_object *report_client(const struct briq_server_stats *stats,
     bool fine = briq_field_set_number(object, "id", client->id) &&
                 briq_field_set_text(object, "export", name_of(stats, client->export)) &&
                 briq_field_set_text(object, "peer", client->peer) &&
+                briq_field_set_bool(object, "tls", client->tls) &&
                 briq_field_set_number(object, "age_ms", client->age_ns / MILLISECOND_NS) &&
                 briq_figures_of_io(object, &client->io, NULL, 1);
     return only_if(fine, object);
