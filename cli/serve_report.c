@@ -12,6 +12,8 @@
 #define URI_MAX 16384
 
 #define MILLISECOND_NS UINT64_C(1000000)
+/* Clients in a report, whose length is bounded; some 1.5 KiB each. */
+#define CLIENTS_MAX 1000u
 
 struct reporting {
     const struct briq_server *server;
@@ -170,6 +172,7 @@ static struct json_object *report_client(const struct briq_server_stats *stats,
     bool fine = briq_field_set_number(object, "id", client->id) &&
                 briq_field_set_text(object, "export", name_of(stats, client->export)) &&
                 briq_field_set_text(object, "peer", client->peer) &&
+                briq_field_set_bool(object, "tls", client->tls) &&
                 briq_field_set_number(object, "age_ms", client->age_ns / MILLISECOND_NS) &&
                 briq_figures_of_io(object, &client->io, NULL, 1);
     return only_if(fine, object);
@@ -189,8 +192,10 @@ static bool add_lists(struct json_object *object, const struct briq_server *serv
     for (size_t i = 0; i < stats->export_count; i++)
         fine =
             briq_field_append(exports, report_export(server, devices, &stats->exports[i])) && fine;
-    for (size_t i = 0; i < stats->client_count; i++)
+    size_t told = stats->client_count < CLIENTS_MAX ? stats->client_count : CLIENTS_MAX;
+    for (size_t i = 0; i < told; i++)
         fine = briq_field_append(clients, report_client(stats, &stats->clients[i])) && fine;
+    fine = briq_field_set_number(object, "clients_left_out", stats->client_count - told) && fine;
     fine = briq_field_set(object, "threads", threads) && fine;
     fine = briq_field_set(object, "exports", exports) && fine;
     return briq_field_set(object, "clients", clients) && fine;

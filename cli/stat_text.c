@@ -133,12 +133,13 @@ static void print_clients(struct json_object *daemon, struct json_object *export
         struct briq_live_name peer;
         if (name == NULL || of == NULL || strcmp(of, name) != 0)
             continue;
-        fprintf(
-            out,
-            "  client %" PRIu64 ": %s, for %" PRIu64 " s, %" PRIu64 " requests, %" PRIu64
-            " in flight\n",
-            number(client, "id"), briq_live_name(briq_field_text_or_null(client, "peer"), 0, &peer),
-            number(client, "age_ms") / 1000, counter(client, "taken"), number(client, "in_flight"));
+        fprintf(out,
+                "  client %" PRIu64 ": %s%s, for %" PRIu64 " s, %" PRIu64 " requests, %" PRIu64
+                " in flight\n",
+                number(client, "id"),
+                briq_live_name(briq_field_text_or_null(client, "peer"), 0, &peer),
+                briq_field_true(client, "tls") ? ", TLS" : "", number(client, "age_ms") / 1000,
+                counter(client, "taken"), number(client, "in_flight"));
     }
 }
 
@@ -193,6 +194,10 @@ void briq_stat_daemon(struct json_object *daemon, FILE *out)
     struct json_object *exports = member(daemon, "exports");
     for (size_t i = 0; exports != NULL && i < json_object_array_length(exports); i++)
         print_export(daemon, json_object_array_get_idx(exports, i), out);
+    uint64_t left_out = number(daemon, "clients_left_out");
+    if (left_out > 0)
+        fprintf(out, "\n%" PRIu64 " connection%s more, left out here\n", left_out,
+                plural(left_out));
 }
 
 /* ---- rates ----------------------------------------------------------------------------------- */

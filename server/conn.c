@@ -224,6 +224,7 @@ static void enter_transmission(struct briq_nbd_conn *conn)
     conn->export = conn->session.handle;
     conn->store = conn->export->store;
     briq_nbd_handshake_end(&conn->handshake);
+    conn->figures->tls = conn->tunnel != NULL;
     briq_exports_join(conn->exports, conn->export, conn->figures);
     if (conn->host->open(conn, &conn->ctx) < 0 || !make_slots(conn)) {
         briq_nbd_conn_kill(conn);

@@ -38,6 +38,7 @@ struct briq_nbd_figures {
     struct briq_node node; /* in the export's list, under the table's lock */
     uint64_t id, since_ns;
     char peer[BRIQ_PEER_TEXT_MAX];
+    bool tls;
     /* the connection's alone */
     uint64_t batch_ns;    /* when the batch began; 0: none is under way */
     uint64_t batch_taken; /* requests, since the last receive */

@@ -67,6 +67,7 @@ static void copy_connection(const struct copying *copying, const struct briq_exp
     to->id = from->id;
     to->export = export->id;
     to->age_ns = copying->now_ns > from->since_ns ? copying->now_ns - from->since_ns : 0;
+    to->tls = from->tls;
     memcpy(to->peer, from->peer, sizeof to->peer);
     copy_io(&from->counts, &to->io);
 }

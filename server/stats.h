@@ -69,6 +69,7 @@ struct briq_connection_stats {
     uint64_t export;               /* its id */
     uint64_t age_ns;               /* since it chose its export */
     char peer[BRIQ_PEER_TEXT_MAX]; /* "pid 17, uid 0", "192.0.2.1:5000", "[2001:db8::1]:5000" */
+    bool tls;
     struct briq_io_stats io;
 };
 

@@ -42,6 +42,7 @@ def every_kind():
         now = figures.export("one")
         client, = now["clients"]
         assert client["peer"] == f"pid {os.getpid()}, uid {os.getuid()}", client["peer"]
+        assert client["tls"] is False
         assert client["counters"]["taken"] == 27, client["counters"]
         assert now["connections"] == 1
         for kind, ops, count, errors in (("read", 9, 35000 + (1 << 20), 1), ("write", 11, 50000, 1),

@@ -41,6 +41,12 @@ for n in 1, 511, 16384, 16385, 100001, 7 << 20:
 h.flush()
 h.trim(1 << 20, 12 << 20)
 assert h.pread(4096, 12 << 20) == bytes(4096)
+import json, subprocess
+daemon, = json.loads(subprocess.check_output(["briq", "stat", "--json"]))
+client, = [c for c in daemon["clients"] if c["counters"]["trim"]["ops"]]
+assert client["tls"] is True and client["in_flight"] == 0, client
+count = sum((1, 511, 16384, 16385, 100001, 7 << 20, 4096))
+assert client["counters"]["read"] == {"ops": 7, "bytes": count, "errors": 0}, client
 h.shutdown()'
     stop_server
 }
