@@ -62,9 +62,17 @@ make_zram() {
 }
 
 make_null_blk() {
-    modprobe null_blk nr_devices=1 2>/dev/null || true
-    [ -b /dev/nullb0 ] || return 0
-    use null_blk /dev/nullb0
+    local group=/sys/kernel/config/nullb/briq
+    modprobe null_blk nr_devices=0 2>/dev/null || true
+    mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config 2>/dev/null || true
+    mkdir "$group" 2>/dev/null || return 0
+    cleanup rmdir "$group"
+    echo $((bytes >> 20)) >"$group/size"
+    echo 1 >"$group/memory_backed"
+    echo 1 >"$group/power"
+    # It has the name of the group, or before Linux 6.2 a number.
+    [ ! -b /dev/briq ] || use null_blk /dev/briq
+    [ -b /dev/briq ] || use null_blk "/dev/nullb$(cat "$group/index")"
 }
 
 make_vdo() {
@@ -129,9 +137,9 @@ measure_all() {
 }
 
 median() {
-    local sorted
-    mapfile -t sorted < <(tr ' ' '\n' <<<"${samples[$1]:-}" | sed '/^$/d' | sort -n)
-    echo "${sorted[${#sorted[@]} / 2]:-0}"
+    [ -n "${samples[$1]:-}" ] || fail "nothing was measured of: $1"
+    tr ' ' '\n' <<<"${samples[$1]}" | sed '/^$/d' | sort -n |
+        awk '{ n[NR] = $1 } END { print n[int((NR + 1) / 2)] }'
 }
 
 # ---- telling --------------------------------------------------------------------------------------
@@ -176,7 +184,7 @@ bar() {
 }
 
 divide() {
-    awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", b > 0 ? a / b : 0 }'
+    awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", (b > 0 ? a / b : 0) }'
 }
 
 bars() {
@@ -218,7 +226,7 @@ bars() {
 
 # ---- the run --------------------------------------------------------------------------------------
 
-find /usr /lib /briq -xdev -type f -size -32M 2>/dev/null | sort | tr '\n' '\0' |
+find /usr /lib /briq -xdev -type f -size -32M 2>/dev/null | tr '\n' '\0' |
     xargs -0 cat 2>/dev/null | head -c "$size" >"$image" || true
 [ "$(stat -c %s "$image")" -ge 1048576 ] || fail "there are too few files here to make an image of"
 echo "# Linux $(uname -r), $(nproc) processors, devices of $size, $rounds rounds of $ms ms"
@@ -237,8 +245,7 @@ for name in "${names[@]}"; do
 done
 briq serve --daemon --pid-file "$tmp/nbd.pid" --nbd "unix:$tmp/nbd.sock" "mem:$size" --spin 100
 cleanup kill "$(cat "$tmp/nbd.pid")"
-briq import --quiet "$image" "nbd+unix:///?socket=$tmp/nbd.sock" 2>/dev/null ||
-    echo "# the NBD export is empty"
+"$tools/nbd_io" write "nbd+unix:///?socket=$tmp/nbd.sock" 0 <"$image"
 
 for ((round = 1; round <= rounds; round++)); do
     measure_all

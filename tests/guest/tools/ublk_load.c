@@ -2,7 +2,7 @@
 /*
  * ublk_load - 4 KiB requests at random places of a block device, and what it is compared with.
  *
- *   ublk_load fill DEVICE IMAGE                        writes the image over the whole device
+ *   ublk_load fill DEVICE IMAGE                        writes the image to the device
  *   ublk_load read|write DEVICE IMAGE DEPTH JOBS MS    prints the number of requests; each job is a
  *                                                      thread with DEPTH requests, on a processor of
  *                                                      its own; writes are blocks of the image
@@ -175,8 +175,8 @@ static int run_fill(char **argv)
     uint64_t blocks, image_blocks;
     int fd = open_device(argv[2], O_WRONLY, &blocks);
     const char *image = map_image(argv[3], &image_blocks);
-    for (uint64_t i = 0; i < blocks; i++)
-        if (pwrite(fd, image + i % image_blocks * BLOCK, BLOCK, (off_t)(i * BLOCK)) != BLOCK)
+    for (uint64_t i = 0; i < blocks && i < image_blocks; i++)
+        if (pwrite(fd, image + i * BLOCK, BLOCK, (off_t)(i * BLOCK)) != BLOCK)
             fail(argv[2], errno);
     return fsync(fd) == 0 && close(fd) == 0 ? 0 : 1;
 }
