@@ -256,8 +256,7 @@ static unsigned neighbours(const struct test_ward *f, uint32_t block)
     return count;
 }
 
-/* A whole block (the last one is not) in the fullest segment: no stream goes on to write there when
- * the volume is opened. */
+/* A whole block (the last one is not) in the segment with the most blocks. */
 static uint32_t block_of_a_full_segment(const struct test_ward *f)
 {
     uint32_t best = test_ward_data_block(f, 0);
@@ -265,6 +264,22 @@ static uint32_t block_of_a_full_segment(const struct test_ward *f)
         if (f->places.data[block] != 0 && neighbours(f, block) > neighbours(f, best))
             best = block;
     return best;
+}
+
+/* Other blocks of the segment become garbage, so that it is worth collecting; those elsewhere are
+ * written again, so that no stream goes on in it, should one have done so when the volume was
+ * opened. */
+static void use_again(struct test_ward *f, struct briq_store *store, uint32_t other, uint32_t block)
+{
+    uint64_t at = other * (uint64_t)BRIQ_BLOCK_BYTES;
+    uint8_t *content = f->patient.content + at;
+    if (f->places.data[other] >> f->places.seg_shift ==
+        f->places.data[block] >> f->places.seg_shift) {
+        assert_int_equal(briq_trim(store, BRIQ_BLOCK_BYTES, at, 0), 0);
+        memset(content, 0, BRIQ_BLOCK_BYTES);
+    } else if (f->places.data[other] != 0) {
+        assert_int_equal(briq_write(store, content, BRIQ_BLOCK_BYTES, at, 0), 0);
+    }
 }
 
 /* Damage makes a segment bad; when the block is written again, a repair frees the segment. */
@@ -276,14 +291,9 @@ static void a_bad_segment_comes_back_to_use(void **state)
     flip(f, f->places.data[block] + 15);
     struct briq_store *store = test_patient_store(&f->patient);
     struct briq_stats stats;
-    /* Another block of that segment becomes garbage, so that it is worth collecting. */
     for (uint32_t other = 0; other < TEST_PATIENT_BLOCKS - 1; other++)
-        if (other != block && f->places.data[other] >> f->places.seg_shift ==
-                                  f->places.data[block] >> f->places.seg_shift) {
-            uint64_t at = other * (uint64_t)BRIQ_BLOCK_BYTES;
-            assert_int_equal(briq_trim(store, BRIQ_BLOCK_BYTES, at, 0), 0);
-            memset(f->patient.content + at, 0, BRIQ_BLOCK_BYTES);
-        }
+        if (other != block)
+            use_again(f, store, other, block);
     assert_int_equal(briq_store_compact(store, NULL, NULL), 0);
     briq_store_stats(store, &stats);
     assert_int_equal(stats.segments_bad, 1);
