@@ -46,3 +46,26 @@ ublk_kill
 ublk_refused recover "$id" -- "*died with its server*"
 until [ ! -e "$device" ]; do :; done
 briq ublk del "$id"
+
+# Who keeps a device from going is named.
+ublk_add mem:64M
+exec 9<"$device"
+ublk_refused del "$id" -- "*stopped, but not gone*held open by *($$)*"
+exec 9<&-
+until [ ! -e "/sys/class/ublk-char/ublkc$id" ]; do :; done
+
+# What the system forbids.
+switch=/proc/sys/kernel/io_uring_disabled
+if [ -e "$switch" ]; then
+    restore() { echo 0 >"$switch"; }
+    cleanup restore
+    echo 2 >"$switch"
+    ublk_refused add mem:64M -- "*io_uring is forbidden here*kernel.io_uring_disabled*"
+    ublk_refused list -- "*io_uring is forbidden here*"
+    restore
+fi
+if setpriv --reuid 65534 --clear-groups "$BRIQ_BUILD/briq" --version >"$tmp/version" 2>&1; then
+    said=$(setpriv --reuid 65534 --clear-groups "$BRIQ_BUILD/briq" ublk features 2>&1) &&
+        fail "another user may do it: $said"
+    expect_match "refusal" "$said" "*permission denied; run it as root"
+fi
