@@ -3,29 +3,57 @@
 #
 # When memory runs short the kernel may have to write to a ublk device to get some, so every thread of
 # its server is marked as one that must not wait for that, its memory is locked, it is not to be
-# killed for memory's sake and keeps no mount of its own device.
+# killed for memory's sake and keeps no mount of its own device. That goes for `briq serve` as well,
+# NBD threads included: they share locks. No program that a server starts inherits the device.
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+# shellcheck source=tests/guest/lib/daemon.sh
+source "$BRIQ_SOURCE/tests/guest/lib/daemon.sh"
 use_disks
 
 # PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE: what PR_SET_IO_FLUSHER sets.
 marks=$((0x00080000 | 0x00100000))
 
+check_threads() {
+    local task flags threads=0
+    for task in /proc/"$server_pid"/task/*; do
+        flags=$(sed 's/.*) //' "$task/stat" | cut -d' ' -f7)
+        [ $((flags & marks)) -eq "$marks" ] || fail "thread $(cat "$task/comm") is not marked: $flags"
+        threads=$((threads + 1))
+    done
+    [ "$threads" -ge "$1" ] || fail "only $threads threads were looked at"
+}
+
+# O_CLOEXEC is 02000000 in octal.
+check_files() {
+    local info flags target found=0
+    for info in /proc/"$server_pid"/fdinfo/*; do
+        [ "${info##*/}" -gt 2 ] || continue
+        target=$(readlink "/proc/$server_pid/fd/${info##*/}") || continue
+        flags=$((8#$(sed -n 's/^flags:[^0-9]*//p' "$info")))
+        [ $((flags & 8#2000000)) -ne 0 ] || fail "$target is not close-on-exec"
+        case $target in /dev/ublkc*) found=$((found + 1)) ;; esac
+    done
+    [ "$found" -ge 1 ] || fail "the device was not among the files"
+}
+
+check_process() {
+    local locked
+    check_threads "$1"
+    check_files
+    locked=$(sed -n 's/^VmLck:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$server_pid/status")
+    [ "$locked" -gt 1000 ] || fail "its memory is not locked: $locked KiB"
+    expect_equal "oom_score_adj" "$(cat "/proc/$server_pid/oom_score_adj")" -1000
+    [ "$(readlink "/proc/$server_pid/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] ||
+        fail "it has no mount namespace of its own"
+}
+
 briq create --force "$disk" 64M
 ublk_add --queues 2 "$disk"
 dd if=/dev/urandom of="$device" bs=64k count=64 oflag=direct status=none
 dd if="$device" of="$tmp/read" bs=64k count=64 iflag=direct status=none
-threads=0
-for task in /proc/"$server_pid"/task/*; do
-    flags=$(sed 's/.*) //' "$task/stat" | cut -d' ' -f7)
-    [ $((flags & marks)) -eq "$marks" ] || fail "thread $(cat "$task/comm") is not marked: $flags"
-    threads=$((threads + 1))
-done
-[ "$threads" -ge 3 ] || fail "only $threads threads were looked at"
-locked=$(sed -n 's/^VmLck:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$server_pid/status")
-[ "$locked" -gt 1000 ] || fail "its memory is not locked: $locked KiB"
-expect_equal "oom_score_adj" "$(cat "/proc/$server_pid/oom_score_adj")" -1000
+check_process 3
 
 mkfs.ext4 -q -F "$device"
 mount_on "$tmp/mnt" "$device"
@@ -33,3 +61,10 @@ ublk_replace
 grep -q "^$device " "/proc/$server_pid/mounts" && fail "the server holds its own device's mount"
 unmount "$tmp/mnt"
 ublk_del
+
+daemon_start a="$disk" b=mem:16M --ublk=a
+nbd_write a "$tmp/read" 4194304
+expect_match "attached" "$(briq attach b --ublk)" "/dev/ublkb*"
+check_process 5
+briq detach b
+daemon_end
