@@ -143,6 +143,28 @@ static void print_clients(struct json_object *daemon, struct json_object *export
     }
 }
 
+/* The block device that it is too, if it is one. */
+static void print_device(struct json_object *export, FILE *out)
+{
+    struct json_object *device = member(export, "device"), *threads = member(device, "threads");
+    const char *path = device != NULL ? briq_field_text_or_null(device, "path") : NULL;
+    if (path == NULL)
+        return;
+    fprintf(out, "  device %s: %" PRIu64 " queue%s of %" PRIu64 " requests\n", path,
+            number(device, "queues"), plural(number(device, "queues")), number(device, "depth"));
+    for (size_t i = 0; threads != NULL && i < json_object_array_length(threads); i++) {
+        struct json_object *thread = json_object_array_get_idx(threads, i);
+        fprintf(out,
+                "  queue %" PRIu64 " thread %" PRIu64 ": %" PRIu64 " reads, %" PRIu64
+                " writes, %" PRIu64 " flushes, %" PRIu64 " discards, %" PRIu64
+                " write-zeroes, %" PRIu64 " errors, %" PRIu64 " waits\n",
+                number(thread, "queue"), number(thread, "thread"), counter(thread, "reads"),
+                counter(thread, "writes"), counter(thread, "flushes"), counter(thread, "discards"),
+                counter(thread, "write_zeroes"), counter(thread, "errors"),
+                counter(thread, "waits"));
+    }
+}
+
 static void print_export(struct json_object *daemon, struct json_object *export, FILE *out)
 {
     struct briq_live_name name, volume;
@@ -158,6 +180,7 @@ static void print_export(struct json_object *daemon, struct json_object *export,
     print_work(export, out);
     print_requests(export, out);
     print_clients(daemon, export, out);
+    print_device(export, out);
 }
 
 /* ---- people: daemons ------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ cmp -n 4194304 /dev/zero "$tmp/read" || fail "NBD still reads what the device di
 expect_match "briq list" "$(briq list)" "*a *$device*"
 expect_match "briq list --json" "$(briq list --json)" '*"path": "/dev/ublkb5"*'
 expect_match "snapshot-stats" "$(briq snapshot-stats --json)" '*"write_zeroes"*'
+expect_match "stat" "$(briq stat a)" "*device $device: *queue 0 thread 0: *"
 expect_match "ublk stat" "$(briq ublk stat 5)" "queue 0 thread 0:*"
 
 # Devices that come and go.
