@@ -44,7 +44,7 @@
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
 #   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
-#   FAULT_STEP=N         tests/faults spoils one call in N (8; 1 with SAN=address)
+#   FAULT_STEP=N         tests/faults spoils one call in N (24; 1 with SAN=address)
 #   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
@@ -78,6 +78,8 @@ CC := $(if $(FUZZING),clang,gcc)
 endif
 AR ?= ar
 JOBS ?= $(shell nproc)
+# One test more than there are processors: some wait for a timeout or for QEMU.
+TEST_JOBS := $(if $(filter file,$(origin JOBS)),$(shell expr $(JOBS) + 1),$(JOBS))
 Q := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 # A sub-make builds with all processors unless the caller has said how many.
@@ -346,8 +348,8 @@ deps-guest:
 # ---- tests ---------------------------------------------------------------------------------------
 
 # The loops over faults spoil every call under the address sanitizer, and elsewhere a sample.
-FAULT_STEP := $(if $(filter address,$(SAN)),1,8)
-RUN_TESTS = BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' BRIQ_FAULT_STEP=$(FAULT_STEP) tests/lib/run-tests --jobs $(JOBS) \
+FAULT_STEP := $(if $(filter address,$(SAN)),1,24)
+RUN_TESTS = BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' BRIQ_FAULT_STEP=$(FAULT_STEP) tests/lib/run-tests --jobs $(TEST_JOBS) \
 	$(if $(TEST),--only '$(TEST)') $(if $(TIMEOUT),--timeout $(TIMEOUT))
 
 check: deps

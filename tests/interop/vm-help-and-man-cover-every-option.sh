@@ -7,6 +7,24 @@
 # shellcheck source=tests/lib/functions.sh
 source "$BRIQ_SOURCE/tests/lib/functions.sh"
 
+# Those options of a verb that it does not know. In one process: an interpreter for each takes long.
+unknown_options() {
+    "$PYTHON" - "$@" <<'PY'
+import contextlib, io, os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.environ["BRIQ_SOURCE"], "qemu"))
+from briqvm.main import main
+verb, *options = sys.argv[1:]
+for option in options:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.suppress(SystemExit):
+            main([verb, option])
+    if "unrecognized" in said.getvalue():
+        print(option)
+PY
+}
+
 export XDG_RUNTIME_DIR=$tmp
 briq-vm help --man >"$tmp/briq-vm.1"
 verbs=$(briq-vm --help | sed -nE '/^Verbs:/,/^$/s/^  ([a-z]+) .*/\1/p')
@@ -22,9 +40,10 @@ for verb in $verbs; do
     [ "$(wc -w <<<"$options")" -ge 5 ] || fail "$verb explains too few options: $options"
     for option in $options; do
         grep -qF -- "${option//-/\\-}" <<<"$section" || fail "briq-vm(1) lacks $option of $verb"
-        said=$(briq-vm "$verb" "$option" 2>&1 </dev/null || true)
-        case $said in *unrecognized*) fail "$verb does not know $option of its own help" ;; esac
     done
+    # shellcheck disable=SC2086 # words
+    unknown=$(unknown_options "$verb" $options)
+    expect_equal "options that $verb explains and does not know" "$unknown" ""
     expect_failure 2 briq-vm "$verb" --no-such-option
     expect_equal "lines of '$said'" "$(wc -l <<<"$said")" 1
 done
