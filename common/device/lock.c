@@ -253,19 +253,31 @@ static bool wait_for_readers(const struct stat *st, uint64_t since_ns)
     return true;
 }
 
+/* Who excludes us. A writer does so for long: *ret_stays. Of a shared lock that is not known: it may
+ * be a reader's, or that of somebody who only looks. */
+static pid_t find_excluder(const struct stat *st, bool shared, bool *ret_stays)
+{
+    struct wanted wanted;
+    wanted_init(&wanted, st, true);
+    pid_t owner = find_owner(&wanted);
+    *ret_stays = owner != 0;
+    if (owner != 0 || shared)
+        return owner;
+    wanted.write_only = false;
+    return find_owner(&wanted);
+}
+
 /* 0 and the lock; or -EWOULDBLOCK and who has it, as find_owner() tells; or -errno. */
 static int take(int fd, bool shared, const struct stat *st, pid_t *ret_owner)
 {
     uint64_t since_ns = briq_clock_ns();
-    struct wanted wanted;
-    wanted_init(&wanted, st, shared);
-
-    for (unsigned unseen = 0;;) {
+    for (unsigned attempts = 1;; attempts++) {
         int r = try_lock(fd, shared);
         if (r != -EWOULDBLOCK)
             return r;
-        *ret_owner = find_owner(&wanted);
-        if (*ret_owner == 0 && ++unseen < TAKE_ATTEMPTS)
+        bool stays;
+        *ret_owner = find_excluder(st, shared, &stays);
+        if (!stays && attempts < TAKE_ATTEMPTS)
             continue;
         if (shared || !wait_for_readers(st, since_ns))
             return r;
