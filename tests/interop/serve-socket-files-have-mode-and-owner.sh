@@ -29,7 +29,9 @@ done
 # What the calls say, in their order: the file appears at bind(), takes connections at listen().
 if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
     umask 0000
-    strace -f -o "$tmp/calls" -e trace='bind,listen,fchmod,?chmod,fchmodat,?fchmodat2,fchownat' \
+    # The leak checker cannot look at a traced process.
+    ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 \
+        strace -f -o "$tmp/calls" -e trace='bind,listen,fchmod,?chmod,fchmodat,?fchmodat2,fchownat' \
         briq serve mem:1M --windows-dir "$windows" --nbd "unix:$tmp/traced.sock" --socket-mode 0640 --run true
     umask 0022
     expect_match "calls" "$(grep -o '^[0-9]* *[a-z]*([^)]*' "$tmp/calls" | tr '\n' ' ')" \
