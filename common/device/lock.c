@@ -35,6 +35,7 @@
 
 /* A briq_lock_owner() elsewhere may hold a shared lock for the length of two system calls. */
 #define TAKE_ATTEMPTS 20
+#define TAKE_PAUSE_NS 1000000
 
 #define READER_WAIT_NS  UINT64_C(2000000000)
 #define READER_PAUSE_NS 10000000
@@ -239,6 +240,17 @@ static int try_lock(int fd, bool shared)
     return r < 0 ? -errno : 0;
 }
 
+/* Outlasts whoever only looks: somebody has the file when the lock is still taken after that. */
+static int try_repeatedly(int fd, bool shared)
+{
+    int r = try_lock(fd, shared);
+    for (unsigned i = 1; i < TAKE_ATTEMPTS && r == -EWOULDBLOCK; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = TAKE_PAUSE_NS}, NULL);
+        r = try_lock(fd, shared);
+    }
+    return r;
+}
+
 /* Whether a writer may try once more: what excludes it are readers of a block device, and they have
  * not been waited for too long. Waits a little before it says so. */
 static bool wait_for_readers(const struct stat *st, uint64_t since_ns)
@@ -253,31 +265,19 @@ static bool wait_for_readers(const struct stat *st, uint64_t since_ns)
     return true;
 }
 
-/* Who excludes us. A writer does so for long: *ret_stays. Of a shared lock that is not known: it may
- * be a reader's, or that of somebody who only looks. */
-static pid_t find_excluder(const struct stat *st, bool shared, bool *ret_stays)
-{
-    struct wanted wanted;
-    wanted_init(&wanted, st, true);
-    pid_t owner = find_owner(&wanted);
-    *ret_stays = owner != 0;
-    if (owner != 0 || shared)
-        return owner;
-    wanted.write_only = false;
-    return find_owner(&wanted);
-}
-
 /* 0 and the lock; or -EWOULDBLOCK and who has it, as find_owner() tells; or -errno. */
 static int take(int fd, bool shared, const struct stat *st, pid_t *ret_owner)
 {
     uint64_t since_ns = briq_clock_ns();
-    for (unsigned attempts = 1;; attempts++) {
-        int r = try_lock(fd, shared);
+    struct wanted wanted;
+    wanted_init(&wanted, st, shared);
+
+    for (unsigned unseen = 0;;) {
+        int r = try_repeatedly(fd, shared);
         if (r != -EWOULDBLOCK)
             return r;
-        bool stays;
-        *ret_owner = find_excluder(st, shared, &stays);
-        if (!stays && attempts < TAKE_ATTEMPTS)
+        *ret_owner = find_owner(&wanted);
+        if (*ret_owner == 0 && ++unseen < TAKE_ATTEMPTS)
             continue;
         if (shared || !wait_for_readers(st, since_ns))
             return r;

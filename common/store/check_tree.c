@@ -106,8 +106,7 @@ static int find_use(struct briq_checker *c, uint32_t seg)
     while ((r = briq_scan_next(scan)) > 0) {
         if (scan->chunk.segseq > segseq) {
             segseq = scan->chunk.segseq;
-            /* One that is unknown is no line of a table; what it held is counted all the same. */
-            kind = scan->chunk.kind <= BRIQ_KIND_META ? scan->chunk.kind : BRIQ_KIND_USER;
+            kind = scan->chunk.kind;
         }
     }
     c->unreadable += scan->unreadable;
