@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/daemon.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
 #include "common/control/fields.h"
@@ -31,8 +32,7 @@ static bool add_device(struct json_object *request, const struct attach_args *a)
 static int attach_export(const struct attach_args *a, struct briq_served *served,
                          struct json_object **ret, struct briq_error *err)
 {
-    briq_control_set_watch(served->daemon,
-                           &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(served->daemon);
     struct json_object *request = briq_served_request(served, "attach");
     return briq_daemon_call(served->daemon, request, add_device(request, a), ret, err);
 }
@@ -45,7 +45,7 @@ static int attach_volume(const struct attach_args *a, const char *name, const ch
     int r = briq_daemon_open(a->control, &daemon, err);
     if (r < 0)
         return r;
-    briq_control_set_watch(daemon, &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(daemon);
     char *absolute = briq_source_absolute(volume);
     struct json_object *request = briq_daemon_request("attach");
     bool fine = absolute != NULL && briq_field_set_text(request, "volume", absolute) &&
@@ -63,7 +63,7 @@ static int attach_volume(const struct attach_args *a, const char *name, const ch
 static int print(const struct attach_args *a, struct json_object *reply)
 {
     if (a->json)
-        return briq_daemon_print_json(reply);
+        return briq_report_print_json(reply, stdout);
     const char *uri = briq_field_text_or_null(reply, "uri");
     const char *device = briq_field_text_or_null(reply, "device");
     if (uri != NULL && !a->ublk)

@@ -13,8 +13,7 @@ static int checkpoint(const struct checkpoint_args *a, struct briq_error *err)
     int r = briq_served_find(a->control, a->export, &served, err);
     if (r < 0)
         return r;
-    briq_control_set_watch(served.daemon,
-                           &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(served.daemon);
     r = briq_daemon_call(served.daemon, briq_served_request(&served, "checkpoint"), true, NULL,
                          err);
     briq_served_close(&served);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cmd_detach.c - "briq detach": a running daemon serves a volume no longer. */
 #include <json-c/json.h>
+#include <stdio.h>
 
 #include "cli/daemon.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "common/control/fields.h"
 
@@ -19,15 +21,14 @@ static int detach(const struct detach_args *a, struct briq_error *err)
     if (r < 0)
         return r;
     /* What was written may be much, and is written out now. */
-    briq_control_set_watch(served.daemon,
-                           &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(served.daemon);
     struct json_object *request = briq_served_request(&served, "detach");
     bool fine = briq_field_set_bool(request, "force", a->force);
     if (a->ublk)
         fine = fine && briq_field_set_text(request, "kind", "ublk");
     r = briq_daemon_call(served.daemon, request, fine, &reply, err);
     if (r == 0 && a->json)
-        r = briq_daemon_print_json(reply);
+        r = briq_report_print_json(reply, stdout);
     json_object_put(reply);
     briq_served_close(&served);
     return r;

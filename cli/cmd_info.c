@@ -29,20 +29,6 @@ struct info_job {
 
 /* ---- asking the daemon ----------------------------------------------------------------------- */
 
-static struct json_object *find_export(struct json_object *report, const char *name)
-{
-    struct json_object *exports = NULL;
-    if (!json_object_object_get_ex(report, "exports", &exports))
-        return NULL;
-    for (size_t i = 0; i < json_object_array_length(exports); i++) {
-        struct json_object *export = json_object_array_get_idx(exports, i);
-        const char *other = briq_field_text_or_null(export, "name");
-        if (other != NULL && strcmp(other, name) == 0)
-            return json_object_get(export);
-    }
-    return NULL;
-}
-
 /* Its figures are those of now. */
 static void take_live_figures(struct info_job *job)
 {
@@ -55,11 +41,12 @@ static void take_live_figures(struct info_job *job)
 
 static int ask_daemon(struct info_job *job, struct briq_error *err)
 {
-    struct json_object *report = NULL;
+    struct json_object *report = NULL, *exports = NULL;
     int r = briq_daemon_call(job->served.daemon, briq_daemon_request("stat"), true, &report, err);
     if (r < 0)
         return r;
-    job->export = find_export(report, job->served.name);
+    if (json_object_object_get_ex(report, "exports", &exports))
+        job->export = json_object_get(briq_served_named(exports, job->served.name));
     json_object_put(report);
     if (job->export == NULL)
         return briq_error_set(err, -ENOENT, "'%s' was detached a moment ago", job->served.name);

@@ -5,9 +5,10 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "cli/daemon.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "common/base/size.h"
-#include "common/control/client.h"
 #include "common/control/fields.h"
 
 struct list_args {
@@ -23,11 +24,8 @@ static int take_daemon(void *opaque, struct briq_control *c)
 {
     struct list_job *job = opaque;
     struct briq_error err = {""};
-    struct json_object *request = json_object_new_object(), *daemon = NULL;
-    int r = briq_field_set_text(request, "verb", "list") ? 0 : -ENOMEM;
-    if (r == 0)
-        r = briq_control_call(c, request, &daemon, &err);
-    json_object_put(request);
+    struct json_object *daemon = NULL;
+    int r = briq_daemon_call(c, briq_daemon_request("list"), true, &daemon, &err);
     if (r < 0) {
         (void)briq_verb_fail("list", &err, r);
         job->unwell = true;
@@ -73,14 +71,13 @@ static void print_daemon(struct json_object *daemon)
         print_export(json_object_array_get_idx(exports, i));
 }
 
-static void print(const struct list_job *job, bool json)
+static int print(const struct list_job *job, bool json)
 {
     if (json)
-        printf("%s\n", json_object_to_json_string_ext(
-                           job->daemons, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                             JSON_C_TO_STRING_NOSLASHESCAPE));
-    for (size_t i = 0; !json && i < json_object_array_length(job->daemons); i++)
+        return briq_report_print_json(job->daemons, stdout);
+    for (size_t i = 0; i < json_object_array_length(job->daemons); i++)
         print_daemon(json_object_array_get_idx(job->daemons, i));
+    return 0;
 }
 
 static enum briq_exit run(const void *args)
@@ -90,7 +87,7 @@ static enum briq_exit run(const void *args)
     struct list_job job = {.daemons = json_object_new_array()};
     int r = job.daemons == NULL ? -ENOMEM : briq_control_each(take_daemon, skipped, &job, &err);
     if (r == 0)
-        print(&job, a->json);
+        r = print(&job, a->json);
     json_object_put(job.daemons);
     if (r < 0)
         return briq_verb_fail("list", &err, r);

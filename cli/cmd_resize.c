@@ -2,10 +2,12 @@
 /* cmd_resize.c - "briq resize": makes a volume larger. */
 #include <errno.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/daemon.h"
 #include "cli/options.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "cli/volume.h"
 #include "cli/warnings.h"
@@ -57,8 +59,7 @@ static int resize_served(const struct resize_args *a, uint64_t size, struct briq
 {
     struct json_object *request = briq_served_request(served, "resize");
     bool fine = briq_field_set_number(request, a->size[0] == '+' ? "more" : "size", size);
-    briq_control_set_watch(served->daemon,
-                           &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(served->daemon);
     return briq_daemon_call(served->daemon, request, fine, ret, err);
 }
 
@@ -89,7 +90,7 @@ static enum briq_exit run(const void *args)
     struct json_object *result = NULL;
     int r = resize(a, &result, &err);
     if (r == 0 && a->json)
-        r = briq_daemon_print_json(result);
+        r = briq_report_print_json(result, stdout);
     json_object_put(result);
     return r < 0 ? briq_verb_fail("resize", &err, r) : BRIQ_EXIT_OK;
 }

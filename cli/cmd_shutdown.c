@@ -32,7 +32,7 @@ static enum briq_exit run(const void *args)
     int r = briq_daemon_open(a->control, &daemon, &err);
     if (r < 0)
         return briq_verb_fail("shutdown", &err, r);
-    briq_control_set_watch(daemon, &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+    briq_control_be_patient(daemon);
     r = briq_daemon_call(daemon, briq_daemon_request("shutdown"), true, &end, &err);
     briq_control_close(daemon);
     if (r < 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/daemon.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "common/control/fields.h"
 
@@ -71,7 +72,7 @@ static enum briq_exit run(const void *args)
     struct json_object *report = NULL;
     int r = ask(a, &report, &err);
     if (r == 0 && a->json)
-        r = briq_daemon_print_json(report);
+        r = briq_report_print_json(report, stdout);
     else if (r == 0)
         print(report);
     json_object_put(report);

@@ -10,6 +10,7 @@
 #include "cli/daemon.h"
 #include "cli/live.h"
 #include "cli/stat_text.h"
+#include "cli/report.h"
 #include "cli/verb.h"
 #include "common/base/clock.h"
 #include "common/control/fields.h"
@@ -74,7 +75,7 @@ static int print_once(const struct stat_job *job, struct json_object *daemons,
 {
     const struct stat_args *a = job->args;
     if (a->json)
-        return briq_daemon_print_json(daemons);
+        return briq_report_print_json(daemons, stdout);
     if (!a->mm_stat && !a->io_stat) {
         for (size_t i = 0; i < json_object_array_length(daemons); i++)
             briq_stat_daemon(json_object_array_get_idx(daemons, i), stdout);

@@ -45,14 +45,25 @@ int briq_daemon_call(struct briq_control *daemon, struct json_object *request, b
     return r;
 }
 
-int briq_daemon_print_json(struct json_object *object)
+/* ---- exports in a report --------------------------------------------------------------------- */
+
+bool briq_served_is(struct json_object *export, const char *word)
 {
-    const char *text = json_object_to_json_string_ext(
-        object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
-    if (text == NULL)
-        return -ENOMEM;
-    printf("%s\n", text);
-    return 0;
+    const char *name = briq_field_text_or_null(export, "name");
+    const char *volume = briq_field_text_or_null(export, "volume");
+    return (name != NULL && strcmp(name, word) == 0) ||
+           (volume != NULL && briq_volume_same_file(volume, word));
+}
+
+struct json_object *briq_served_named(struct json_object *exports, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(exports); i++) {
+        struct json_object *export = json_object_array_get_idx(exports, i);
+        const char *other = briq_field_text_or_null(export, "name");
+        if (other != NULL && strcmp(other, name) == 0)
+            return export;
+    }
+    return NULL;
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -89,9 +100,7 @@ static int look_at_exports(struct finding *finding, const struct briq_control *c
         struct json_object *export = json_object_array_get_idx(exports, i);
         const char *name = briq_field_text_or_null(export, "name");
         const char *volume = briq_field_text_or_null(export, "volume");
-        if (name == NULL || volume == NULL)
-            continue;
-        if (strcmp(name, finding->word) != 0 && !briq_volume_same_file(volume, finding->word))
+        if (name == NULL || volume == NULL || !briq_served_is(export, finding->word))
             continue;
         int r = note(finding, c, name, volume, briq_field_number_or_0(export, "size"));
         if (r < 0)

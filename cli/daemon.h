@@ -60,8 +60,10 @@ struct json_object *briq_served_request(const struct briq_served *served, const 
 int briq_daemon_call(struct briq_control *daemon, struct json_object *request, bool fine,
                      struct json_object **ret_reply, struct briq_error *err) BRIQ_MUST;
 
-/* Prints an object as the reports of other verbs look. 0 or -ENOMEM. */
-int briq_daemon_print_json(struct json_object *object) BRIQ_MUST;
+/* Of what a daemon reports: whether `word` means that export (its name, or any path of its volume);
+ * and the export of that name in an array of them, which keeps it, or NULL. */
+bool briq_served_is(struct json_object *export, const char *word);
+struct json_object *briq_served_named(struct json_object *exports, const char *name);
 
 /* The option of all verbs that talk to a daemon; `field` is a const char * of the args. */
 #define BRIQ_CONTROL_OPTION(args, field)                                                           \

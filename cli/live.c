@@ -63,24 +63,6 @@ static int ask_all(struct briq_live *live, struct json_object *daemons, struct b
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-static bool is_meant(struct json_object *export, const char *word)
-{
-    const char *name = briq_field_text_or_null(export, "name");
-    const char *volume = briq_field_text_or_null(export, "volume");
-    return (name != NULL && strcmp(name, word) == 0) ||
-           (volume != NULL && briq_volume_same_file(volume, word));
-}
-
-static bool has_name(struct json_object *exports, const char *name)
-{
-    for (size_t i = 0; name != NULL && i < json_object_array_length(exports); i++) {
-        const char *other = briq_field_text_or_null(json_object_array_get_idx(exports, i), "name");
-        if (other != NULL && strcmp(other, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Removes what is not meant. Returns how many exports are left. */
 static size_t choose(struct json_object *daemon, const char *word)
 {
@@ -88,13 +70,15 @@ static size_t choose(struct json_object *daemon, const char *word)
     if (!json_object_object_get_ex(daemon, "exports", &exports))
         return 0;
     for (size_t i = json_object_array_length(exports); i-- > 0;)
-        if (!is_meant(json_object_array_get_idx(exports, i), word))
+        if (!briq_served_is(json_object_array_get_idx(exports, i), word))
             json_object_array_del_idx(exports, i, 1);
     if (json_object_object_get_ex(daemon, "clients", &clients))
-        for (size_t i = json_object_array_length(clients); i-- > 0;)
-            if (!has_name(exports,
-                          briq_field_text_or_null(json_object_array_get_idx(clients, i), "export")))
+        for (size_t i = json_object_array_length(clients); i-- > 0;) {
+            const char *of =
+                briq_field_text_or_null(json_object_array_get_idx(clients, i), "export");
+            if (of == NULL || briq_served_named(exports, of) == NULL)
                 json_object_array_del_idx(clients, i, 1);
+        }
     return json_object_array_length(exports);
 }
 

@@ -175,6 +175,16 @@ static void print_lines(const struct briq_report *report, FILE *out)
         fprintf(out, "%-*s  %s\n", width, report->lines[i].label, report->lines[i].value);
 }
 
+int briq_report_print_json(struct json_object *object, FILE *out)
+{
+    const char *text = json_object_to_json_string_ext(
+        object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (text == NULL)
+        return -ENOMEM;
+    fprintf(out, "%s\n", text);
+    return 0;
+}
+
 int briq_report_print(const struct briq_report *report, FILE *out)
 {
     if (report->failed)
@@ -183,11 +193,5 @@ int briq_report_print(const struct briq_report *report, FILE *out)
         print_lines(report, out);
         return 0;
     }
-    const char *text = json_object_to_json_string_ext(
-        report->root,
-        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
-    if (text == NULL)
-        return -ENOMEM;
-    fprintf(out, "%s\n", text);
-    return 0;
+    return briq_report_print_json(report->root, out);
 }

@@ -160,32 +160,12 @@ static int run_attach(void *opaque, struct briq_control_request *request, struct
 
 /* ---- detach, resize -------------------------------------------------------------------------- */
 
-struct connected {
-    const char *name;
-    unsigned connections;
-};
-
-static void look_at_connections(void *opaque, const struct briq_export_facts *facts)
-{
-    struct connected *connected = opaque;
-    if (strcmp(facts->name, connected->name) == 0)
-        connected->connections = facts->connections;
-}
-
 /* Before anything is taken away: does somebody still use it? */
 static int check_unused(const struct briq_serve_setup *setup, const char *name, bool device_alone,
                         struct briq_error *err)
 {
-    struct connected connected = {.name = name};
     int r = briq_serve_devices_check_unused(setup->devices, name, err);
-    if (r < 0 || device_alone)
-        return r;
-    briq_server_each_export(setup->server, look_at_connections, &connected);
-    if (connected.connections == 0)
-        return 0;
-    return briq_error_set(
-        err, -EBUSY, "export '%s' has %u connection%s: disconnect first, or detach it by force",
-        name, connected.connections, connected.connections == 1 ? "" : "s");
+    return r < 0 || device_alone ? r : briq_server_check_unconnected(setup->server, name, err);
 }
 
 static int detach(const struct briq_serve_setup *setup, const char *name, bool force,

@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* care.c - what is done to an export while clients use it. */
-#include <errno.h>
-#include <inttypes.h>
-#include <string.h>
-
 #include "server/engine.h"
-
-static int unknown(const char *name, struct briq_error *err)
-{
-    return briq_error_set(err, -ENOENT, "there is no export '%s'", name);
-}
 
 int briq_server_hold(struct briq_server *server, const char *name, struct briq_export **ret,
                      struct briq_store **ret_store, struct briq_error *err)
 {
-    struct briq_export *export = briq_exports_begin_task(&server->exports, name);
-    if (export == NULL)
-        return unknown(name, err);
-    *ret = export;
-    *ret_store = export->store;
-    return 0;
+    int r = briq_exports_begin_task(&server->exports, name, ret, err);
+    if (r == 0)
+        *ret_store = (*ret)->store;
+    return r;
 }
 
 void briq_server_release(struct briq_server *server, struct briq_export *export)
@@ -48,17 +37,24 @@ static int grow(struct briq_server *server, struct briq_export *export, uint64_t
 int briq_server_resize(struct briq_server *server, const char *name, uint64_t bytes, bool more,
                        struct briq_resized *ret, struct briq_error *err)
 {
-    struct briq_export *export = briq_exports_begin_task(&server->exports, name);
-    if (export == NULL)
-        return unknown(name, err);
+    struct briq_export *export;
+    int r = briq_exports_begin_task(&server->exports, name, &export, err);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&server->care);
-    int r = grow(server, export, bytes, more, ret, err);
+    r = grow(server, export, bytes, more, ret, err);
     pthread_mutex_unlock(&server->care);
     briq_exports_end_task(&server->exports, export);
     return r;
 }
 
 /* ---- taking away ----------------------------------------------------------------------------- */
+
+int briq_server_check_unconnected(struct briq_server *server, const char *name,
+                                  struct briq_error *err)
+{
+    return briq_exports_check_unconnected(&server->exports, name, err);
+}
 
 int briq_server_detach(struct briq_server *server, const char *name, bool force,
                        unsigned *ret_dropped, struct briq_error *err)

@@ -194,16 +194,25 @@ int briq_exports_close(struct briq_exports *exports)
 
 /* ---- while it is served ---------------------------------------------------------------------- */
 
-struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name)
+/* Under the lock. 0, or -ENOENT explained in err. */
+static int find_or_explain(struct briq_exports *exports, const char *name, struct briq_export **ret,
+                           struct briq_error *err)
+{
+    *ret = find_named(exports, name);
+    return *ret != NULL ? 0 : briq_error_set(err, -ENOENT, "there is no export '%s'", name);
+}
+
+int briq_exports_begin_task(struct briq_exports *exports, const char *name,
+                            struct briq_export **ret, struct briq_error *err)
 {
     pthread_mutex_lock(&exports->lock);
-    struct briq_export *export = find_named(exports, name);
-    if (export != NULL) {
-        export->refs++;
-        export->tasks++;
+    int r = find_or_explain(exports, name, ret, err);
+    if (r == 0) {
+        (*ret)->refs++;
+        (*ret)->tasks++;
     }
     pthread_mutex_unlock(&exports->lock);
-    return export;
+    return r;
 }
 
 void briq_exports_end_task(struct briq_exports *exports, struct briq_export *export)
@@ -252,30 +261,47 @@ void briq_exports_part(struct briq_exports *exports, struct briq_export *export,
     pthread_mutex_unlock(&exports->lock);
 }
 
-/* Under the lock. */
-static int check_free(const struct briq_export *export, bool force, struct briq_error *err)
+/* Under the lock, as the next one. */
+static int check_unconnected(const struct briq_export *export, struct briq_error *err)
 {
     unsigned connections = briq_export_connections(export);
+    if (connections == 0)
+        return 0;
+    return briq_error_set(
+        err, -EBUSY, "export '%s' has %u connection%s: disconnect first, or detach it by force",
+        export->name, connections, connections == 1 ? "" : "s");
+}
+
+static int check_free(const struct briq_export *export, bool force, struct briq_error *err)
+{
     if (export->tasks > 0)
         return briq_error_set(err, -EBUSY,
                               "export '%s' is being worked on (resized, compacted, written out): "
                               "wait for that, or interrupt it",
                               export->name);
-    if (connections > 0 && !force)
-        return briq_error_set(err, -EBUSY,
-                              "export '%s' has %u connection%s: disconnect first, or detach it by "
-                              "force",
-                              export->name, connections, connections == 1 ? "" : "s");
-    return 0;
+    return force ? 0 : check_unconnected(export, err);
+}
+
+int briq_exports_check_unconnected(struct briq_exports *exports, const char *name,
+                                   struct briq_error *err)
+{
+    struct briq_export *export;
+    pthread_mutex_lock(&exports->lock);
+    int r = find_or_explain(exports, name, &export, err);
+    if (r == 0)
+        r = check_unconnected(export, err);
+    pthread_mutex_unlock(&exports->lock);
+    return r;
 }
 
 int briq_exports_take(struct briq_exports *exports, const char *name, bool force,
                       struct briq_export **ret, struct briq_error *err)
 {
     pthread_mutex_lock(&exports->lock);
-    struct briq_export *export = find_named(exports, name);
-    int r = export != NULL ? check_free(export, force, err)
-                           : briq_error_set(err, -ENOENT, "there is no export '%s'", name);
+    struct briq_export *export;
+    int r = find_or_explain(exports, name, &export, err);
+    if (r == 0)
+        r = check_free(export, force, err);
     if (r == 0) {
         briq_list_remove(&export->node);
         exports->count--;
@@ -351,14 +377,19 @@ static uint16_t flags_for(const struct briq_exports *exports, bool writes)
 }
 
 /* Under the lock. */
+static bool may_write(const struct briq_export *export)
+{
+    return !briq_store_read_only(export->store) && !export->has_writer;
+}
+
+/* Under the lock. */
 static void describe(const struct briq_exports *exports, struct briq_export *export,
                      struct briq_nbd_export_info *info)
 {
-    bool writes = !briq_store_read_only(export->store) && !export->has_writer;
     info->name = export->name;
     info->size_bytes = briq_store_size(export->store);
     info->id = export->id;
-    info->flags = flags_for(exports, writes);
+    info->flags = flags_for(exports, may_write(export));
     info->handle = export;
     info->writer = false;
     briq_source_describe(export->store, info->description);
@@ -393,7 +424,7 @@ static void catalog_enter(void *opaque, struct briq_nbd_export_info *info)
     struct briq_exports *exports = opaque;
     struct briq_export *export = info->handle;
     pthread_mutex_lock(&exports->lock);
-    bool writes = !briq_store_read_only(export->store) && !export->has_writer;
+    bool writes = may_write(export);
     info->flags = flags_for(exports, writes);
     info->writer = writes && exports->one_writer;
     export->has_writer = export->has_writer || info->writer;

@@ -89,9 +89,15 @@ unsigned briq_export_connections(const struct briq_export *export);
 void briq_export_watch(struct briq_export *export);
 void briq_exports_unwatch(struct briq_exports *exports, struct briq_export *export);
 
-/* The export of that name, held for a task: it cannot be taken until that ends. NULL: none. */
-struct briq_export *briq_exports_begin_task(struct briq_exports *exports, const char *name);
+/* The export of that name, held for a task: it cannot be taken until that ends. 0, or -ENOENT
+ * explained in err. */
+int briq_exports_begin_task(struct briq_exports *exports, const char *name,
+                            struct briq_export **ret, struct briq_error *err) BRIQ_MUST;
 void briq_exports_end_task(struct briq_exports *exports, struct briq_export *export);
+
+/* 0; or -ENOENT, -EBUSY (clients are connected to it) explained in err. */
+int briq_exports_check_unconnected(struct briq_exports *exports, const char *name,
+                                   struct briq_error *err) BRIQ_MUST;
 
 /*
  * Takes an export out of the table: no handshake finds it any more. 0 and *ret, held, for

@@ -236,11 +236,6 @@ int briq_server_connect(struct briq_server *server, int fd)
     return server->ops->connect(server, fd);
 }
 
-uint64_t briq_server_refused(const struct briq_server *server)
-{
-    return atomic_load(&server->refused);
-}
-
 unsigned briq_server_connections(const struct briq_server *server)
 {
     return atomic_load(&server->connections);

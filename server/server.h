@@ -147,6 +147,11 @@ struct briq_resized {
 int briq_server_resize(struct briq_server *server, const char *name, uint64_t bytes, bool more,
                        struct briq_resized *ret, struct briq_error *err) BRIQ_MUST;
 
+/* What briq_server_detach() says of connections when it is not to end them, without detaching: 0; or
+ * -ENOENT, -EBUSY explained in err. */
+int briq_server_check_unconnected(struct briq_server *server, const char *name,
+                                  struct briq_error *err) BRIQ_MUST;
+
 /*
  * Takes an export away, flushes and closes its volume. With `force` its connections are ended
  * first, as for a resize. 0 and how many; or -errno explained in err: -ENOENT; -EBUSY, there are
@@ -158,9 +163,6 @@ int briq_server_detach(struct briq_server *server, const char *name, bool force,
 
 /* A descriptor that becomes readable when the last connection has ended; the server's. */
 int briq_server_idle_fd(const struct briq_server *server);
-
-/* Connections that were refused since the start, there being too many. Thread: any. */
-uint64_t briq_server_refused(const struct briq_server *server);
 
 /* Connections there are now. Thread: any. */
 unsigned briq_server_connections(const struct briq_server *server);

@@ -97,6 +97,11 @@ void briq_control_set_watch(struct briq_control *c, const struct briq_control_wa
         c->watch.cancel_fd = -1;
 }
 
+void briq_control_be_patient(struct briq_control *c)
+{
+    briq_control_set_watch(c, &(struct briq_control_watch){.patient = true, .cancel_fd = -1});
+}
+
 /* ---- calling --------------------------------------------------------------------------------- */
 
 static int send_bytes(int fd, const char *data, size_t len)

@@ -63,6 +63,8 @@ struct briq_control_watch {
     void *opaque;
 };
 void briq_control_set_watch(struct briq_control *c, const struct briq_control_watch *watch);
+/* From now on waits however long it takes, and nobody wants to know how far it is. */
+void briq_control_be_patient(struct briq_control *c);
 
 /*
  * Connects to each daemon of this user in turn and calls visit, until it does not answer 0. A
