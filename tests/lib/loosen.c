@@ -10,6 +10,7 @@
 #include "common/store/codec.h"
 #include "common/store/encode.h"
 #include "common/store/tree.h"
+#include "tests/lib/raw_page.h"
 
 #define CAP BRIQ_CHUNK_CAP_MIN
 
@@ -48,25 +49,12 @@ static void get_page(const struct loosen *l, uint64_t pointer, void *page)
            BRIQ_PAGE_BYTES);
 }
 
-static void put_extent(uint8_t *at, const void *page, uint64_t tag, uint64_t segseq)
-{
-    struct briq_payload payload = {
-        .kind = BRIQ_PAYLOAD_EXTENT,
-        .codec = BRIQ_CODEC_RAW,
-        .len = BRIQ_PAGE_BYTES,
-        .granules = BRIQ_META_GRANULES,
-        .bytes = page,
-        .hash = briq_payload_hash(page, BRIQ_PAGE_BYTES),
-    };
-    briq_extent_write(at, &payload, tag, segseq);
-}
-
 /* In its place, and what its parent is to say of it. */
 static uint64_t put_page(const struct loosen *l, uint64_t pointer, enum briq_record_type type,
                          uint64_t index, const void *page)
 {
     uint64_t granule = briq_tree_granule(pointer);
-    put_extent(at_granule(l, granule), page, briq_meta_tag(type, index), 0);
+    test_raw_page_write(at_granule(l, granule), page, briq_meta_tag(type, index), 0);
     return briq_tree_pointer(granule, page, type, index);
 }
 
@@ -157,7 +145,7 @@ static void loosen_page(struct loosen *l, uint64_t page)
     briq_segment_encode(&entry, line);
 
     uint64_t where = ((uint64_t)l->chunk.seg << l->sb.seg_shift) + l->used;
-    put_extent(l->volume + where, words, tag, l->chunk.segseq);
+    test_raw_page_write(l->volume + where, words, tag, l->chunk.segseq);
     struct briq_fmt_extent header;
     memcpy(&header, l->volume + where, sizeof header);
     struct briq_record record = {

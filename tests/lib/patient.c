@@ -12,6 +12,7 @@
 #include "common/store/tree.h"
 #include "tests/lib/fixture.h"
 #include "tests/lib/loosen.h"
+#include "tests/lib/raw_page.h"
 
 #define RUN_BLOCKS_MAX 24u
 #define LIFE_OPS       160u
@@ -259,16 +260,8 @@ static void get_page(const struct test_patient *p, uint64_t at, uint8_t *page)
 static void put_page(struct test_patient *p, uint64_t at, enum briq_record_type type,
                      uint64_t index, uint64_t segseq, const uint8_t *page)
 {
-    uint8_t extent[BRIQ_META_GRANULES * BRIQ_GRANULE_BYTES];
-    struct briq_payload payload = {
-        .kind = BRIQ_PAYLOAD_EXTENT,
-        .codec = BRIQ_CODEC_RAW,
-        .len = BRIQ_PAGE_BYTES,
-        .granules = BRIQ_META_GRANULES,
-        .bytes = page,
-        .hash = briq_payload_hash(page, BRIQ_PAGE_BYTES),
-    };
-    briq_extent_write(extent, &payload, briq_meta_tag(type, index), segseq);
+    uint8_t extent[TEST_RAW_PAGE_BYTES];
+    test_raw_page_write(extent, page, briq_meta_tag(type, index), segseq);
     test_image_write(&p->image, at, extent, sizeof extent);
 }
 

@@ -8,6 +8,8 @@
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+# shellcheck source=tests/guest/lib/writer.sh
+source "$BRIQ_SOURCE/tests/guest/lib/writer.sh"
 use_disks
 
 briq create --force "$disk" 256M
@@ -15,31 +17,14 @@ ublk_add --queues 2 "$disk"
 mkfs.ext4 -q -F "$device"
 mount_on "$tmp/mnt" "$device"
 
-write_files() {
-    local i
-    for ((i = 0; ; i++)); do
-        [ ! -e "$tmp/enough" ] || break
-        head -c 100k /dev/urandom >"$tmp/mnt/$((i % 50))" || return 1
-        (cd "$tmp/mnt" && sha256sum "$((i % 50))") >"$tmp/sums/$((i % 50))" || return 1
-        sync "$tmp/mnt/$((i % 50))" || return 1
-    done
-}
-
-mkdir "$tmp/sums"
-write_files &
-writer=$!
+writer_start
 for round in 1 2 3 4 5; do
     old=$server_pid
     until briq ublk stat "$id" | awk '{ n += $7 } END { exit n < 5 }'; do :; done
     ublk_replace
     [ "$server_pid" != "$old" ] || fail "round $round: it is the same server"
 done
-touch "$tmp/enough"
-wait "$writer" || fail "a write met an error"
-echo 3 >/proc/sys/vm/drop_caches
-(cd "$tmp/mnt" && sha256sum --quiet -c "$tmp"/sums/*)
-unmount "$tmp/mnt"
-e2fsck -fn "$device" >"$tmp/fsck.log" 2>&1 || fail "fsck: $(cat "$tmp/fsck.log")"
+writer_end
 
 kill -TERM "$server_pid"
 until ublk_server_ended; do :; done

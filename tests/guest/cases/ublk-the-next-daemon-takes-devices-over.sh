@@ -10,6 +10,8 @@
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
 # shellcheck source=tests/guest/lib/daemon.sh
 source "$BRIQ_SOURCE/tests/guest/lib/daemon.sh"
+# shellcheck source=tests/guest/lib/writer.sh
+source "$BRIQ_SOURCE/tests/guest/lib/writer.sh"
 use_disks
 requires_driver ublk_drv
 
@@ -25,28 +27,8 @@ id=3
 mkfs.ext4 -q -F "$device"
 mount_on "$tmp/mnt" "$device"
 
-write_files() {
-    local i
-    for ((i = 0; ; i++)); do
-        [ ! -e "$tmp/enough" ] || break
-        head -c 100k /dev/urandom >"$tmp/mnt/$((i % 50))" || return 1
-        (cd "$tmp/mnt" && sha256sum "$((i % 50))") >"$tmp/sums/$((i % 50))" || return 1
-        sync "$tmp/mnt/$((i % 50))" || return 1
-        echo "$i" >"$tmp/count" && mv "$tmp/count" "$tmp/written"
-    done
-}
-
-# Until the writer has got on, which it can only with a server.
-wait_for_writes() {
-    local from
-    from=$(cat "$tmp/written" 2>/dev/null || echo 0)
-    until [ "$(cat "$tmp/written" 2>/dev/null || echo 0)" -gt $((from + 3)) ]; do :; done
-}
-
-mkdir "$tmp/sums"
-write_files &
-writer=$!
-wait_for_writes
+writer_start
+writer_gets_on
 
 daemon_kill
 daemon_start a="$disk" b="$spare"
@@ -56,12 +38,12 @@ expect_match "briq list" "$(briq list)" "*/dev/ublkb3*/dev/ublkb4*"
 grep -q "^$device " "/proc/$server_pid/mounts" &&
     [ "$(readlink "/proc/$server_pid/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] &&
     fail "the server holds its own device's mount"
-wait_for_writes
+writer_gets_on
 
 daemon_kill
 briq ublk recover 3
 expect_equal "state of the first" "$(state_of 3)" live
-wait_for_writes
+writer_gets_on
 server_pid=$(ublk_server)
 kill -KILL "$server_pid"
 until ublk_server_ended; do :; done
@@ -69,7 +51,7 @@ until ublk_server_ended; do :; done
 daemon_start a="$disk" --ublk
 expect_match "what is printed" "$(cat "$tmp/daemon.log")" "*$device: a"
 expect_equal "devices of the volume" "$(briq list | grep -c "/dev/ublkb")" 1
-wait_for_writes
+writer_gets_on
 
 # One that is mounted waits when its server is told to end; in one that is not there is no need to.
 expect_equal "attached" "$(briq attach c=mem:16M --ublk --id 7)" /dev/ublkb7
@@ -77,17 +59,12 @@ daemon_end
 [ ! -e /dev/ublkb7 ] || fail "a device that nobody used is still there"
 expect_match "state" "$(state_of 3)" waiting
 daemon_start a="$disk" --nbd "unix:$tmp/second.sock"
-wait_for_writes
+writer_gets_on
 daemon_end
 daemon_start b="$spare"
 expect_equal "attached" "$(briq attach a="$disk" --ublk)" "$device"
 
-touch "$tmp/enough"
-wait "$writer" || fail "a write met an error"
-echo 3 >/proc/sys/vm/drop_caches
-(cd "$tmp/mnt" && sha256sum --quiet -c "$tmp"/sums/*)
-unmount "$tmp/mnt"
-e2fsck -fn "$device" >"$tmp/fsck.log" 2>&1 || fail "fsck: $(cat "$tmp/fsck.log")"
+writer_end
 
 # The other way of opening it does not take it over.
 daemon_kill
