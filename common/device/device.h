@@ -37,7 +37,7 @@ struct briq_device_ops {
     /* [off, off+len) is not needed any more; it reads as anything afterwards. A hint: no error. */
     int (*discard)(struct briq_device *dev, uint64_t off, uint64_t len);
     /* Takes space for [off, off+len), growing the file, so that a later write there cannot run out
-     * of it. -ENOSPC when there is none. Content that exists is kept. */
+     * of it. -ENOSPC when there is none. Content that exists is kept. Memory is touched, no more. */
     int (*reserve)(struct briq_device *dev, uint64_t off, uint64_t len);
     /* A hint that [off, off+len) will be read soon. Does not wait for the medium. */
     void (*prefetch)(struct briq_device *dev, uint64_t off, uint64_t len);

@@ -77,11 +77,17 @@ static int memory_discard(struct briq_device *dev, uint64_t off, uint64_t len)
     return madvise((char *)dev->memory + from, to - from, MADV_DONTNEED) < 0 ? -errno : 0;
 }
 
+/* The system has no way to promise memory for good. But what is touched here, by the thread that
+ * keeps segments in stock, is not touched for the first time by a writer, whom that costs more than
+ * its compression does. A wish: where it fails, the write finds out. */
 static int memory_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
 {
-    (void)dev; /* the system has no way to promise memory for good */
-    (void)off;
-    (void)len;
+    size_t part = inside(dev, off, (size_t)len);
+    uint64_t page = memory_of(dev)->page_bytes;
+    uint64_t from = briq_align_down(off, page);
+    if (part > 0)
+        (void)madvise((char *)dev->memory + from, briq_align_up(off + part, page) - from,
+                      MADV_POPULATE_WRITE);
     return 0;
 }
 

@@ -63,7 +63,7 @@ for engine in ring threads; do
     # It verifies all it wrote in the end, through however many connections.
     fio --thread --name=load --ioengine=nbd --uri="nbd+unix:///disk?socket=$tmp/qsd.sock" --rw=randwrite \
         --bs=4k --iodepth=16 --size=32M --io_size=96M --norandommap --verify=crc32c \
-        --verify_fatal=1 --do_verify=1 --output="$tmp/fio.log" >"$tmp/fio.err" 2>&1 &
+        --verify_state_save=0 --verify_fatal=1 --do_verify=1 --output="$tmp/fio.log" >"$tmp/fio.err" 2>&1 &
     fio=$!
     cleanup kill_process "$fio"
     rounds=0 dropped=0

@@ -116,6 +116,22 @@ static void the_end_is_the_end(void **state)
     briq_device_close(dev);
 }
 
+static void what_is_reserved_was_touched_and_keeps_its_content(void **state)
+{
+    (void)state;
+    struct briq_device *dev = open_device(16 * MIB + 100);
+    fill(dev, 5 * MIB, 1, 6);
+    uint64_t before = allocated(dev);
+    assert_int_equal(briq_device_reserve(dev, 8 * MIB, MIB), 0);
+    assert_in_range(allocated(dev), before + MIB, before + 2 * MIB);
+    assert_filled(dev, 5 * MIB, 1, 6);
+
+    assert_int_equal(briq_device_reserve(dev, 16 * MIB, MIB), 0); /* goes beyond the end */
+    assert_int_equal(briq_device_reserve(dev, UINT64_MAX - MIB, MIB), 0);
+    assert_filled(dev, 16 * MIB, 100, 0);
+    briq_device_close(dev);
+}
+
 static void discard_gives_whole_pages_back(void **state)
 {
     (void)state;
@@ -194,6 +210,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_device_is_zeroed_and_takes_nothing),
         cmocka_unit_test(what_is_written_is_read_and_lies_in_memory),
         cmocka_unit_test(the_end_is_the_end),
+        cmocka_unit_test(what_is_reserved_was_touched_and_keeps_its_content),
         cmocka_unit_test(discard_gives_whole_pages_back),
         cmocka_unit_test(discard_leaves_the_neighbours_alone),
         cmocka_unit_test(a_large_device_costs_nothing_until_touched),
