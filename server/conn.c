@@ -22,7 +22,7 @@ _Static_assert(NBD_IN_BYTES_MAX + NBD_RECV_BYTES + NBD_OUT_HELD_MAX + 2 * NBD_PI
 int briq_nbd_conn_init(struct briq_nbd_conn *conn, const struct briq_nbd_host *host,
                        struct briq_exports *exports, struct briq_out_pool *pool)
 {
-    *conn = (struct briq_nbd_conn){.host = host, .exports = exports};
+    *conn = (struct briq_nbd_conn){.host = host, .exports = exports, .batch_left = NBD_BATCH_ALONE};
     conn->catalog = briq_exports_catalog(exports);
     conn->wire = &conn->out;
     briq_list_init(&conn->stalled);
@@ -118,9 +118,10 @@ struct briq_out *briq_nbd_conn_outgoing(struct briq_nbd_conn *conn)
     return conn->wire;
 }
 
-void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn)
+void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn, bool alone)
 {
     briq_figures_batch_end(conn->figures);
+    conn->batch_left = alone ? NBD_BATCH_ALONE : NBD_BATCH_AMONG_OTHERS;
 }
 
 void briq_nbd_conn_sending(struct briq_nbd_conn *conn)
@@ -157,7 +158,7 @@ static struct briq_nbd_job *take_slot(struct briq_nbd_conn *conn)
     job->slot.buf = NULL;
     job->in = NULL;
     job->writing = job->unwanted = job->failed = false;
-    job->taken_ns = briq_figures_taken(conn->figures);
+    job->received_ns = briq_figures_taken(conn->figures);
     return job;
 }
 
@@ -528,6 +529,18 @@ static bool decrypt(struct briq_nbd_conn *conn)
     return false;
 }
 
+/* Replies go out batch by batch, so that the client takes in those of one while the next is worked
+ * on: with everything that was received in one batch, one of the two would always be waiting. */
+static void take_batch(struct briq_nbd_conn *conn)
+{
+    do
+        while (conn->batch_left > 0 && take_something(conn))
+            conn->batch_left--;
+    while (conn->batch_left > 0 && conn->tunnel != NULL && decrypt(conn));
+    if (conn->batch_left == 0 && !all_is_taken(conn))
+        conn->host->yield(conn);
+}
+
 void briq_nbd_conn_advance(struct briq_nbd_conn *conn)
 {
     if (conn->advancing)
@@ -537,10 +550,7 @@ void briq_nbd_conn_advance(struct briq_nbd_conn *conn)
         say(conn);
     if (!briq_list_empty(&conn->stalled))
         resume_stalled(conn);
-    do
-        while (take_something(conn))
-            ;
-    while (conn->tunnel != NULL && decrypt(conn));
+    take_batch(conn);
     end_if_nothing_comes(conn);
     conn->advancing = false;
 }

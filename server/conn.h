@@ -69,11 +69,11 @@ struct briq_nbd_job {
     struct briq_node stalled; /* in conn->stalled */
     enum briq_nbd_job_next (*next)(struct briq_nbd_job *job);
     struct briq_nbd_request request;
-    uint64_t pos;      /* bytes of the range that are done */
-    uint64_t step;     /* bytes that the operation in hand covers */
-    uint64_t taken_ns; /* when it was taken in, to within a batch */
-    int error;         /* to answer with, when a write's payload has been taken off the stream */
-    const char *why;   /* the reason, or NULL */
+    uint64_t pos;         /* bytes of the range that are done */
+    uint64_t step;        /* bytes that the operation in hand covers */
+    uint64_t received_ns; /* when it was received */
+    int error;            /* to answer with, when a write's payload has been taken off the stream */
+    const char *why;      /* the reason, or NULL */
     struct briq_out_slot slot;
     struct briq_recv_buf *in; /* write: where the piece in hand lies; NULL: in conn->seam */
     bool failed;              /* it is answered with an error */
@@ -96,6 +96,7 @@ struct briq_nbd_conn {
     enum briq_nbd_phase phase;
     bool dead, eof, draining;
     bool advancing;
+    unsigned batch_left; /* what may be taken in until the batch ends */
     struct briq_in in;
     struct briq_out out;
     struct briq_tls_creds *creds; /* NULL: no TLS */
@@ -144,7 +145,8 @@ void briq_nbd_conn_drain(struct briq_nbd_conn *conn);
 /* Nothing more can be sent or received. */
 void briq_nbd_conn_kill(struct briq_nbd_conn *conn);
 
-/* Takes in what can be taken in. After anything has changed: input, replies sent, jobs done. */
+/* Takes in what can be taken in, a batch at the most: if there is more it yields. After anything has
+ * changed: input, replies sent, jobs done. */
 void briq_nbd_conn_advance(struct briq_nbd_conn *conn);
 
 /* job->op, for which host->run() answered false, is done. Advances. */
@@ -163,10 +165,12 @@ static inline bool briq_nbd_conn_is_behind(const struct briq_nbd_conn *conn)
 }
 
 /*
- * A batch is over: what was received together has been worked on, and the replies go to the socket
- * now, or when the ones before them are through. Before each send, and before waiting.
+ * A batch is over: what was taken in together has been worked on, and the replies go to the socket
+ * now, or when the ones before them are through. Before each send, and before waiting; nothing is
+ * taken in behind a full batch until this is called. The next one is small when the connection is
+ * alone, that is, while it waits nobody else is served.
  */
-void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn);
+void briq_nbd_conn_batch_end(struct briq_nbd_conn *conn, bool alone);
 /* What is committed goes to the socket now. */
 void briq_nbd_conn_sending(struct briq_nbd_conn *conn);
 

@@ -68,16 +68,16 @@ void briq_figures_peer(int fd, char text[BRIQ_PEER_TEXT_MAX])
 uint64_t briq_figures_taken(struct briq_nbd_figures *figures)
 {
     struct briq_nbd_counts *counts = &figures->counts;
-    if (figures->batch_ns == 0)
-        figures->batch_ns = briq_clock_ns();
+    if (figures->received_ns == 0)
+        figures->received_ns = briq_clock_ns(); /* it came with the end of the handshake */
     briq_counter_add(&counts->taken, 1);
     briq_counter_max(&counts->in_flight_max,
                      briq_counter_get(&counts->taken) - briq_counter_get(&counts->ended));
-    briq_counter_max(&counts->receive_max, ++figures->batch_taken);
-    return figures->batch_ns;
+    briq_counter_max(&counts->receive_max, ++figures->receive_taken);
+    return figures->received_ns;
 }
 
-/* All of these were taken in at one time, so they have one latency. */
+/* All of these were received at one time, so they have one latency. */
 static void give_latency(struct briq_nbd_figures *figures)
 {
     uint64_t now = briq_clock_ns();
@@ -91,8 +91,8 @@ static void give_latency(struct briq_nbd_figures *figures)
     figures->ready_count = 0;
 }
 
-void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind, uint64_t taken_ns,
-                           uint64_t bytes, bool failed)
+void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind,
+                           uint64_t received_ns, uint64_t bytes, bool failed)
 {
     struct briq_kind_counts *counts = &figures->counts.kinds[kind];
     briq_counter_add(&counts->ops, 1);
@@ -100,9 +100,9 @@ void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind
         briq_counter_add(&counts->errors, 1);
     else
         briq_counter_add(&counts->bytes, bytes);
-    if (figures->ready_count > 0 && figures->ready_ns != taken_ns)
+    if (figures->ready_count > 0 && figures->ready_ns != received_ns)
         give_latency(figures); /* those of another batch that waited for the device */
-    figures->ready_ns = taken_ns;
+    figures->ready_ns = received_ns;
     figures->ready[kind]++;
     figures->ready_count++;
     figures->answered++;
@@ -114,7 +114,6 @@ void briq_figures_batch_end(struct briq_nbd_figures *figures)
         give_latency(figures);
     briq_counter_add(&figures->counts.ended, figures->ended);
     figures->ended = 0;
-    figures->batch_ns = 0;
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */

@@ -6,16 +6,16 @@
  * wants them finds them in the list of the export. So a request costs a few additions, and no lock,
  * no shared cache line and no memory.
  *
- * Time is read twice a batch, not twice a request: when the first request of a batch is taken in,
- * and when the replies that were made meanwhile are handed to the socket. All requests of the batch
- * have that latency. It is what a client sees of the server: a reply does not leave before the
- * others of its batch.
+ * Time is read once a receive and once a batch of replies, not twice a request: all requests of a
+ * batch have the same latency. It is what a client sees of the server: a reply does not leave before
+ * the others of its batch.
  *
  * Thread: the connection's writes, any reads counters.
  */
 #ifndef BRIQ_SERVER_FIGURES_H
 #define BRIQ_SERVER_FIGURES_H
 
+#include "common/base/clock.h"
 #include "common/base/histogram.h"
 #include "common/base/list.h"
 #include "server/stats.h"
@@ -40,11 +40,11 @@ struct briq_nbd_figures {
     char peer[BRIQ_PEER_TEXT_MAX];
     bool tls;
     /* the connection's alone */
-    uint64_t batch_ns;    /* when the batch began; 0: none is under way */
-    uint64_t batch_taken; /* requests, since the last receive */
-    uint64_t ended;       /* answered or abandoned, since the last batch */
-    uint64_t answered;    /* replies, since the last send */
-    uint64_t ready_ns;    /* when the requests that `ready` counts were taken in */
+    uint64_t received_ns;   /* when the last receive was; 0: not since the handshake */
+    uint64_t receive_taken; /* requests taken in since that */
+    uint64_t ended;         /* answered or abandoned, since the last batch */
+    uint64_t answered;      /* replies, since the last send */
+    uint64_t ready_ns;      /* when the requests that `ready` counts were received */
     uint32_t ready_count, ready[BRIQ_KINDS]; /* answered and without a latency yet */
 };
 
@@ -68,15 +68,16 @@ void briq_figures_add(struct briq_nbd_counts *to, const struct briq_nbd_counts *
 static inline void briq_figures_received(struct briq_nbd_figures *figures)
 {
     briq_counter_add(&figures->counts.receives, 1);
-    figures->batch_taken = 0;
+    figures->received_ns = briq_clock_ns();
+    figures->receive_taken = 0;
 }
 
-/* A request was taken in. Returns when, in nanoseconds. */
+/* A request was taken in. Returns when it was received, in nanoseconds. */
 uint64_t briq_figures_taken(struct briq_nbd_figures *figures);
 
 /* Its reply is ready: `bytes` for what it has done, or an error. */
-void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind, uint64_t taken_ns,
-                           uint64_t bytes, bool failed);
+void briq_figures_answered(struct briq_nbd_figures *figures, enum briq_kind kind,
+                           uint64_t received_ns, uint64_t bytes, bool failed);
 
 /* Its slot is free again. */
 static inline void briq_figures_ended(struct briq_nbd_figures *figures, bool answered)

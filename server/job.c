@@ -71,7 +71,7 @@ static void note_end(const struct briq_nbd_job *job)
     enum briq_kind kind = briq_figures_kind(job->request.type);
     uint64_t bytes = kind == BRIQ_KIND_STATUS ? 0 : job->request.len;
     if (!conn->dead)
-        briq_figures_answered(conn->figures, kind, job->taken_ns, bytes, job->failed);
+        briq_figures_answered(conn->figures, kind, job->received_ns, bytes, job->failed);
     briq_figures_ended(conn->figures, !conn->dead);
 }
 

@@ -41,6 +41,12 @@
 
 #endif
 
+/* Requests, and parts of payloads, that are taken in together: then what replies there are go out.
+ * Few, when the thread has no other connection: the client is to have something to do while the next
+ * are worked on. */
+#define NBD_BATCH_ALONE        4u
+#define NBD_BATCH_AMONG_OTHERS 16u
+
 /* A hint to read ahead is taken for so much of its range. */
 #define NBD_CACHE_BYTES_MAX (UINT64_C(64) << 20)
 

@@ -182,7 +182,7 @@ static void settle(struct briq_ring *ring, struct briq_ring_task *task)
         conn->shut = true;
         shutdown(conn->fd, SHUT_RDWR); /* ends what waits for the peer */
     }
-    briq_nbd_conn_batch_end(&conn->nbd);
+    briq_nbd_conn_batch_end(&conn->nbd, atomic_load(&conn->worker->conn_count) == 1);
     send_replies(conn);
     receive_or_not(conn);
     if (conn->nbd.phase == NBD_PHASE_TRANSMISSION && !conn->nbd.draining)

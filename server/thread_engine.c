@@ -169,7 +169,7 @@ static void send_replies(struct thread_conn *conn)
 {
     struct briq_out *out;
     struct iovec iov[BRIQ_OUT_IOVS];
-    briq_nbd_conn_batch_end(&conn->nbd);
+    briq_nbd_conn_batch_end(&conn->nbd, briq_server_connections(conn->engine->server) == 1);
     while ((out = briq_nbd_conn_outgoing(&conn->nbd))->committed > 0 && !conn->nbd.dead) {
         briq_nbd_conn_sending(&conn->nbd);
         unsigned count = briq_out_gather(out, iov);

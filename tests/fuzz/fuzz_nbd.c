@@ -445,6 +445,7 @@ static void run_connection(struct drive *d)
     unsigned turns = 0;
     do {
         briq_nbd_conn_advance(&d->conn);
+        briq_nbd_conn_batch_end(&d->conn, d->late);
         expect_limits(d);
         BRIQ_ASSERT(++turns < TURNS_MAX);
     } while (turn(d));
