@@ -205,7 +205,8 @@ static bool add_counters(struct json_object *object, const struct briq_server_st
 {
     struct json_object *counters = json_object_new_object();
     bool fine = briq_field_set_number(counters, "accepted", stats->accepted) &&
-                briq_field_set_number(counters, "refused", stats->refused);
+                briq_field_set_number(counters, "refused", stats->refused) &&
+                briq_field_set_number(counters, "denied", stats->denied);
     return briq_field_set(object, "counters", counters) && fine;
 }
 

@@ -211,8 +211,11 @@ void briq_stat_daemon(struct json_object *daemon, FILE *out)
             up / 60 % 60, up % 60,
             briq_live_name(briq_field_text_or_null(daemon, "control"), 0, &control));
     uint64_t now = number(daemon, "connections");
-    fprintf(out, "  %" PRIu64 " connection%s now, %" PRIu64 " so far, %" PRIu64 " refused\n", now,
-            plural(now), counter(daemon, "accepted"), counter(daemon, "refused"));
+    fprintf(out,
+            "  %" PRIu64 " connection%s now, %" PRIu64 " so far, %" PRIu64 " refused, %" PRIu64
+            " not allowed\n",
+            now, plural(now), counter(daemon, "accepted"), counter(daemon, "refused"),
+            counter(daemon, "denied"));
     print_threads(daemon, out);
     struct json_object *exports = member(daemon, "exports");
     for (size_t i = 0; exports != NULL && i < json_object_array_length(exports); i++)

@@ -152,6 +152,8 @@ static void put_server(FILE *out, const struct briq_server_stats *stats, const c
     put_one(out, "briq_connections_accepted_total", "Connections taken in.", stats->accepted);
     put_one(out, "briq_connections_refused_total", "Connections closed, there being too many.",
             stats->refused);
+    put_one(out, "briq_connections_denied_total", "Connections of clients that are not allowed.",
+            stats->denied);
 }
 
 static void put_threads(FILE *out, const struct briq_server_stats *stats)

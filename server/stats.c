@@ -213,6 +213,7 @@ int briq_server_stats(struct briq_server *server, struct briq_server_stats **ret
     stats->connections = atomic_load(&server->connections);
     stats->accepted = atomic_load(&server->accepted);
     stats->refused = atomic_load(&server->refused);
+    stats->denied = atomic_load(&server->denied);
     pthread_mutex_lock(&server->watch);
     int r = copy_all(server, stats);
     pthread_mutex_unlock(&server->watch);

@@ -84,6 +84,7 @@ struct briq_server_stats {
     uint64_t uptime_ns;         /* since briq_server_start() */
     unsigned connections;       /* now, those that have not chosen an export among them */
     uint64_t accepted, refused; /* connections; refused: there were too many */
+    uint64_t denied;            /* connections of clients that are not allowed */
     struct briq_thread_stats *threads;
     size_t thread_count;               /* 0: there is a thread for each connection */
     struct briq_export_stats *exports; /* in the order in which they came */

@@ -61,6 +61,7 @@ for BRIQ_FRONTEND in serve serve-threads; do
         turned_away "$at" "$source"
     done
     turned_away "$tmp/server.sock"
+    expect_match "figures" "$(briq stat)" "* 0 connections now, 3 so far, 0 refused, 6 not allowed*"
     stop_server
     said=$(server_log)
     # 6 of them: the first, second and fourth get a line.

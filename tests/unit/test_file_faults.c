@@ -256,7 +256,8 @@ static void a_writer_of_a_block_device_waits_for_readers(void **state)
     faults.release_fd = writer;
     faults.release_after = 100;
     assert_int_equal(briq_file_open(name, 0, &err, &dev), -EBUSY);
-    assert_in_range(faults.release_after, 50, 99); /* an instant is outlasted, a reader's time not */
+    /* An instant is outlasted, the time of a reader is not. */
+    assert_in_range(faults.release_after, 50, 99);
     faults.release_after = 0;
     close(writer);
     test_loop_close(loop);
