@@ -218,17 +218,24 @@ int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16])
     return 0;
 }
 
+static bool is_unfinished(const struct briq_store *store)
+{
+    return (store->sb.features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
+}
+
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and
- * writes are given to the device before they are acknowledged. */
+ * writes are given to the device before they are acknowledged. An unfinished volume needs neither:
+ * nobody wants it when the process that fills it has died. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
 {
     struct briq_error why = {{0}};
-    bool wanted = !store->opened_read_only && !store->options.no_windows_file;
+    bool unfinished = is_unfinished(store);
+    bool wanted = !store->opened_read_only && !store->options.no_windows_file && !unfinished;
     bool known = briq_open_boot_id(store, store->boot_id) == 0;
     if (wanted && known &&
         init_windows(store, store->boot_id, store->options.windows_dir, &why) == 0)
         return 0;
-    store->push_before_ack = !store->opened_read_only;
+    store->push_before_ack = !store->opened_read_only && !unfinished;
     if (wanted)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: no shared memory for append windows (%s): writing before acknowledging",
@@ -392,7 +399,7 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->generation++;
     sb->clean = false;
     sb->streams = (uint8_t)store->journal.user_count;
-    sb->windows_in_file = !store->push_before_ack;
+    sb->windows_in_file = !store->push_before_ack && !is_unfinished(store);
     sb->segseq = store->space.segseq;
     memcpy(sb->boot_id, store->boot_id, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
@@ -751,9 +758,11 @@ int briq_store_finish(struct briq_store *store)
     pthread_mutex_lock(&store->maintain.lock);
     uint64_t old = store->sb.features_incompat;
     int r = 0;
-    store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
-    if (store->sb.features_incompat != old)
+    if (is_unfinished(store)) {
+        store->push_before_ack = true;
+        store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
         r = briq_checkpoint(store, false);
+    }
     if (r < 0)
         store->sb.features_incompat = old;
     pthread_mutex_unlock(&store->maintain.lock);

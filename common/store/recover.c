@@ -248,7 +248,8 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
     if (r < 0 || !same_boot)
         return r;
     if (!store->sb.windows_in_file) {
-        recovery->process_death = true; /* everything was written before it was acknowledged */
+        /* Everything was written before it was acknowledged, unless nobody was to rely on it. */
+        recovery->process_death = (store->sb.features_incompat & BRIQ_FEATURE_UNFINISHED) == 0;
         return 0;
     }
     r = briq_windows_left_open(&options, &recovery->left, &recovery->leftover, err);

@@ -294,9 +294,9 @@ void briq_ctx_close(struct briq_ctx *ctx);
 int briq_store_resize(struct briq_store *store, uint64_t new_size_bytes,
                       struct briq_error *err) BRIQ_MUST;
 
-/* The volume was created `unfinished`, and is whole now: from here on it opens like any other.
- * Makes all that was acknowledged durable first. 0, -EROFS or -EIO. Blocks. Nothing to do for
- * others. */
+/* The volume was created `unfinished`, and is whole now: from here on it opens like any other, and
+ * what is written outlives the process. Makes all that was acknowledged durable first. Nothing may
+ * be under way. 0, -EROFS or -EIO. Blocks. Nothing to do for others. */
 int briq_store_finish(struct briq_store *store) BRIQ_MUST;
 
 /* An exact image of the map becomes durable, and the log before it is not needed any more. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # SIGKILL ends an import that nobody can clean up after. What is left under the name is refused by
-# whoever would use it, in one line that says what to do, and doing that works.
+# whoever would use it, in one line that says what to do, and doing that works. Nothing else is left.
 
 # shellcheck source=tests/lib/functions.sh
 source "$BRIQ_SOURCE/tests/lib/functions.sh"
@@ -23,9 +23,17 @@ kill_import() {
     exec {writer}>&-
 }
 
+# Append windows would be of no use to anybody.
+no_windows_left() {
+    local file
+    file=$(printf '%s.%x' "$(stat -c %D "$tmp/disk.briq")" "$(stat -c %i "$tmp/disk.briq")")
+    expect_equal "windows" "$(compgen -G "/dev/shm/briq-*-$file")" ""
+}
+
 for megabytes in 2 40; do
     kill_import $megabytes
     [ -e "$tmp/disk.briq" ] || fail "the import had not begun"
+    no_windows_left
     expect_failure 2 briq compact "$tmp/disk.briq"
     expect_match "compact" "$said" "$refusal"
     expect_failure 2 briq export --quiet "$tmp/disk.briq" "$tmp/out"
@@ -45,6 +53,4 @@ briq import --quiet --force "$tmp/raw" "$tmp/disk.briq"
 briq check --deep "$tmp/disk.briq" >/dev/null
 briq export --quiet "$tmp/disk.briq" - | cmp - "$tmp/raw"
 expect_equal "info" "$(briq info --json "$tmp/disk.briq" | grep -c '"unfinished": *false')" 1
-# The windows of the imports that were killed are of no use to anybody.
-file=$(printf '%s.%x' "$(stat -c %D "$tmp/disk.briq")" "$(stat -c %i "$tmp/disk.briq")")
-rm -f /dev/shm/briq-*-"$file"
+no_windows_left
