@@ -192,6 +192,8 @@ def all_loads(scale):
         LibnbdLoad("write, 8 connections", 200000 * scale, "write", 16, 8),
         LibnbdLoad("read 256K data", 8000 * scale, "read", 16, 1, 256 << 10, slow),
         HoleRead("read 256K holes", 32000 * scale, "read", 16, 1, 256 << 10, slow),
+        # Nothing to decompress: what the engines themselves cost.
+        HoleRead("read 4K holes, 8 connections", 800000 * scale, "read", 16, 8, skip=slow),
     ]
 
 
@@ -267,6 +269,7 @@ BARS = [
     ("read, depth 16", "cpu_us", "briq", -0.5, "nbdkit-memory"),
     ("read, 8 connections", "cpu_us", "briq", -1 / 1.2, "briq-threads"),
     ("write, 8 connections", "cpu_us", "briq", -1 / 1.2, "briq-threads"),
+    ("read 4K holes, 8 connections", "cpu_us", "briq", -1 / 1.2, "briq-threads"),
 ]
 
 
