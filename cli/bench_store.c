@@ -59,6 +59,12 @@ static void tell_phase(const struct bench *b, const char *what)
         b->options->phase(b->options->opaque, what);
 }
 
+/* 0, or -EINTR explained in err: it is to end. */
+static int check_cancel(const struct bench *b, struct briq_error *err)
+{
+    return briq_cancel_requested(b->options->cancel) ? briq_cancel_explain(err) : 0;
+}
+
 /* ---- the loops ------------------------------------------------------------------------------- */
 
 static int compress_loop(void *opaque, uint64_t seed, uint64_t count)
@@ -238,6 +244,9 @@ static int fill_volume(struct bench *b, struct briq_error *err)
         int r = briq_write(b->store, b->corpus.data + off, len, off, 0);
         if (r < 0)
             return briq_error_set(err, r, "filling the volume: %s", strerror(-r));
+        r = check_cancel(b, err);
+        if (r < 0)
+            return r;
     }
     int r = briq_flush(b->store);
     return r < 0 ? briq_error_set(err, r, "flushing the volume: %s", strerror(-r)) : 0;
@@ -370,6 +379,18 @@ static void conclude(const struct bench *b, const struct samples *samples,
     }
 }
 
+/* One with each number of threads. */
+static int run_rounds(struct bench *b, const struct duel *duel, unsigned number,
+                      struct briq_error *err)
+{
+    for (unsigned t = 0; t < b->options->thread_counts; t++) {
+        int r = run_round(b, duel, number, t);
+        if (r < 0)
+            return briq_error_set(err, r, "reading and writing at random: %s", strerror(-r));
+    }
+    return check_cancel(b, err);
+}
+
 static int run_duel(struct bench *b, struct duel *duel, struct briq_bench_pair *ret,
                     struct briq_error *err)
 {
@@ -378,11 +399,8 @@ static int run_duel(struct bench *b, struct duel *duel, struct briq_bench_pair *
     if (duel->samples == NULL)
         return briq_error_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < b->options->rounds && r == 0; i++)
-        for (unsigned t = 0; t < b->options->thread_counts && r == 0; t++)
-            r = run_round(b, duel, i, t);
-    if (r < 0)
-        r = briq_error_set(err, r, "reading and writing at random: %s", strerror(-r));
-    else
+        r = run_rounds(b, duel, i, err);
+    if (r == 0)
         conclude(b, duel->samples, ret);
     free(duel->samples);
     return r;
@@ -422,6 +440,9 @@ static int append_until(struct bench *b, const struct briq_stats *from, uint64_t
         int r = write_loop(b, seed++, GC_BATCH_OPS);
         if (r < 0)
             return briq_error_set(err, r, "overwriting at random under a limit: %s", strerror(-r));
+        r = check_cancel(b, err);
+        if (r < 0)
+            return r;
         briq_store_stats(b->store, ret);
     } while (ret->user_log_bytes - from->user_log_bytes < bytes);
     return 0;

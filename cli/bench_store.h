@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "cli/bench_round.h"
+#include "cli/cancel.h"
 #include "common/base/error.h"
 
 #define BRIQ_BENCH_COUNTS_MAX 8 /* different numbers of threads */
@@ -25,6 +26,7 @@ struct briq_bench_options {
     unsigned thread_counts;
     void (*phase)(void *opaque, const char *what); /* told what is done next; may be NULL */
     void *opaque;
+    const struct briq_cancel *cancel; /* ends it early, with -EINTR */
 };
 
 /* Medians over the rounds. */
@@ -49,7 +51,7 @@ struct briq_bench_result {
     double gc_steady; /* the same over the last third */
 };
 
-/* Returns 0 or -errno explained in err. Blocks for a minute or so. */
+/* Returns 0 or -errno explained in err. Blocks for a minute or so. Removes what it made. */
 int briq_bench_store(const struct briq_bench_options *options, struct briq_bench_result *ret,
                      struct briq_error *err) BRIQ_MUST;
 

@@ -143,7 +143,9 @@ static int print_result(const struct bench_args *a, const struct briq_bench_opti
 
 static int bench(const struct bench_args *a, struct briq_error *err)
 {
+    struct briq_cancel cancel;
     struct briq_bench_options options = {
+        .cancel = &cancel,
         .image = a->image,
         .volume = a->volume,
         .size_bytes = a->size,
@@ -156,10 +158,12 @@ static int bench(const struct bench_args *a, struct briq_error *err)
                               a->what);
     int r = parse_threads(a->threads, &options, err);
     if (r == 0)
-        r = briq_bench_store(&options, &result, err);
-    if (r == 0)
-        r = print_result(a, &options, &result);
-    return r;
+        r = briq_cancel_open(&cancel, err);
+    if (r < 0)
+        return r;
+    r = briq_bench_store(&options, &result, err);
+    briq_cancel_close(&cancel);
+    return r == 0 ? print_result(a, &options, &result) : r;
 }
 
 static enum briq_exit run(const void *args)

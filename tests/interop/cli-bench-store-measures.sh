@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # `briq bench store` does what it measures: a small run ends with every figure in it, finite and
-# above zero, and leaves no file.
+# above zero, and leaves no file. Nor does one that is ended before.
 
 # shellcheck source=tests/lib/functions.sh
 source "$BRIQ_SOURCE/tests/lib/functions.sh"
@@ -31,3 +31,19 @@ expect_match "message" "$said" "briq bench: --size: 1M is not between 64 MiB and
 : >"$tmp/mine"
 expect_failure 2 briq bench store --quiet --image "$tmp/raw" --size 64M --volume "$tmp/mine"
 [ -e "$tmp/mine" ] || fail "a file that was there was removed"
+
+# It says what it does next, and the volume is there by then.
+mkfifo "$tmp/phases"
+briq bench store --image "$tmp/raw" --size 64M --volume "$tmp/bench.briq" >"$tmp/out" 2>"$tmp/phases" &
+bench=$!
+cleanup kill_process "$bench"
+exec {phases}<"$tmp/phases"
+while read -r -u "$phases" phase; do
+    [ "$phase" != "bench: random writes of 4 KiB" ] || break
+done
+kill -TERM "$bench"
+expect_equal "last words" "$(cat <&"$phases")" "briq bench: interrupted by SIGTERM"
+status=0
+wait "$bench" || status=$?
+expect_equal "exit status" "$status" 2
+[ ! -e "$tmp/bench.briq" ] || fail "the volume was left"
