@@ -117,6 +117,7 @@ struct briq_store {
 
     struct briq_superblock sb; /* as last written; Thread: open, maintenance */
     unsigned sb_slot;          /* the copy that the next generation is written to first */
+    bool sb_damaged;           /* that copy is; Thread: open */
     _Atomic uint64_t logical_bytes;
     _Atomic int latched;   /* 0, or the first fatal -errno: no more changes */
     _Atomic int tight;     /* 1: live data is at its limit, nothing may grow */

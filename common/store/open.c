@@ -251,6 +251,7 @@ static int load_superblock(struct briq_store *store, struct briq_error *err)
         return r;
     store->sb = found.sb;
     store->sb_slot = found.next_slot;
+    store->sb_damaged = found.damaged;
     if (found.damaged)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: one copy of the superblock is damaged; using the other", store->name);
@@ -530,8 +531,17 @@ static int open_parts(struct briq_store *store, struct briq_error *err)
 
 int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err)
 {
-    int r = store->opened_read_only ? 0 : briq_device_flush(store->dev);
-    return r == 0 ? 0 : briq_error_set(err, r, "%s: cannot flush: %s", store->name, strerror(-r));
+    if (store->opened_read_only)
+        return 0;
+    int r = briq_device_flush(store->dev);
+    if (r < 0)
+        return briq_error_set(err, r, "%s: cannot flush: %s", store->name, strerror(-r));
+    r = store->sb_damaged ? briq_superblock_mend(store->dev, store->sb_slot) : 0;
+    if (r < 0)
+        return briq_error_set(err, r, "%s: cannot mend its superblock: %s", store->name,
+                              strerror(-r));
+    store->sb_damaged = false;
+    return 0;
 }
 
 static int open_volume(struct briq_store *store, struct briq_error *err)

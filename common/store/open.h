@@ -21,7 +21,8 @@ int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16]) BRIQ_MUST
 /*
  * A process that died may have written the superblock we go by, and not flushed it. Before anything
  * that the one before refers to is written over, its other copy included, ours is made durable by
- * this. Nothing when opened read-only. Blocks. 0, or what the flush answered, explained.
+ * this. Then the other copy is mended if it is damaged. Nothing when opened read-only. Blocks. 0, or
+ * what the device answered, explained.
  */
 int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 

@@ -88,6 +88,20 @@ int briq_superblock_read(struct briq_device *dev, const char *name,
     return 0;
 }
 
+int briq_superblock_mend(struct briq_device *dev, unsigned slot)
+{
+    void *page = aligned_alloc(4096, BRIQ_SB_BYTES);
+    if (page == NULL)
+        return -ENOMEM;
+    int r = briq_device_read(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(1 - slot));
+    if (r == 0)
+        r = briq_device_write(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(slot));
+    if (r == 0)
+        r = briq_device_flush(dev);
+    free(page);
+    return r;
+}
+
 int briq_superblock_write(struct briq_device *dev, const struct briq_superblock *sb, unsigned *slot)
 {
     void *page = aligned_alloc(4096, BRIQ_SB_BYTES);

@@ -16,7 +16,7 @@ struct briq_device;
 struct briq_superblock_found {
     struct briq_superblock sb;
     unsigned next_slot; /* 0 or 1: which copy the next generation is written to first */
-    bool damaged;       /* one copy is unreadable, or older than it should be at rest */
+    bool damaged;       /* the copy at next_slot is unreadable */
 };
 
 /* Reads both copies and picks the newer sound one. -EUCLEAN, -ENOTSUP, or I/O; explained. */
@@ -32,6 +32,14 @@ static inline uint64_t briq_superblock_offset(unsigned slot)
 {
     return slot == 0 ? BRIQ_SB_A_OFFSET : BRIQ_SB_B_OFFSET;
 }
+
+/*
+ * Puts the sound copy over the one at `slot`, which is damaged, and makes that durable. Whoever is to
+ * write to the volume does this before anything else: a copy that a crash tore may be whole again
+ * when the next write to it is torn as well, and would then be believed, though space that it refers
+ * to may have been used again meanwhile. The sound one must have been flushed. 0 or -errno.
+ */
+int briq_superblock_mend(struct briq_device *dev, unsigned slot) BRIQ_MUST;
 
 /* Writes sb to both copies in the safe order, *slot first; moves *slot on. Everything it refers to
  * must have been flushed before. Durable when it returns 0. */
