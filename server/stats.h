@@ -35,8 +35,8 @@ struct briq_kind_stats {
     uint64_t ops;    /* answered, with success or an error */
     uint64_t bytes;  /* of those that succeeded, as asked for */
     uint64_t errors; /* answered with an error */
-    /* In nanoseconds, from when the request was taken in to when its reply was handed to the
-     * socket, both to within a batch. The quantiles are at most 1/16 too high. */
+    /* In nanoseconds, from when the request was received to when its reply was handed to the
+     * socket, with others of its batch. The quantiles are at most 1/16 too high. */
     uint64_t latency_count, latency_sum, latency_max, p50, p99, p999;
 };
 
