@@ -44,7 +44,7 @@
 #   TEST=GLOB            run the tests so named      SEED=N           repeat a random test
 #   CASE=GLOB            the same for check-guest    GUEST=host       on this machine's kernel, as root
 #   POINTS=N|all         flush points that check-guest replays of each file system (default: 12)
-#   FAULT_STEP=N         tests/faults spoils one call in N (24; 1 with SAN=address)
+#   FAULT_STEP=N         tests/faults spoils one call in N (40; 1 with SAN=address)
 #   GUEST_SUITE=SUITE    another kernel of Debian    GUEST_KERNEL=DIRECTORY   any other
 #   JOBS=N               tests at a time             TIMEOUT=SECONDS  for each test
 #   CC CPPFLAGS CFLAGS LDFLAGS LDLIBS                come after ours and are kept apart from them
@@ -348,7 +348,7 @@ deps-guest:
 # ---- tests ---------------------------------------------------------------------------------------
 
 # The loops over faults spoil every call under the address sanitizer, and elsewhere a sample.
-FAULT_STEP := $(if $(filter address,$(SAN)),1,24)
+FAULT_STEP := $(if $(filter address,$(SAN)),1,40)
 RUN_TESTS = BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' BRIQ_FAULT_STEP=$(FAULT_STEP) tests/lib/run-tests --jobs $(TEST_JOBS) \
 	$(if $(TEST),--only '$(TEST)') $(if $(TIMEOUT),--timeout $(TIMEOUT))
 
