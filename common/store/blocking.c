@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * blocking.c - the plain calls: one operation stepped to its end by a thread that may block, and
- * the contexts such threads borrow.
+ * blocking.c - the plain calls: one operation stepped to its end by a thread that may block.
  *
  * A thread that has to wait, in a store without a maintenance thread, does the maintenance itself.
  * Not so while it takes part in a flush round: maintenance may need that round to end.
@@ -15,82 +14,6 @@
 #include "common/store/op.h"
 #include "common/store/sleeper.h"
 #include "common/store/tree.h"
-
-/* ---- contexts -------------------------------------------------------------------------------- */
-
-static int ctx_new(struct briq_store *store, struct briq_ctx **ret)
-{
-    if (store->ctx_count == BRIQ_CTX_MAX)
-        return -EAGAIN;
-    struct briq_ctx *ctx = aligned_alloc(BRIQ_CACHELINE_BYTES, sizeof *ctx);
-    if (ctx == NULL)
-        return -ENOMEM;
-    memset(ctx, 0, sizeof *ctx);
-    if (briq_codec_init(&ctx->codec, store->accel, !store->in_memory) < 0) {
-        free(ctx);
-        return -ENOMEM;
-    }
-    ctx->store = store;
-    ctx->index = store->ctx_count;
-    ctx->stream = &store->journal.streams[ctx->index % store->journal.user_count];
-    store->ctxs[store->ctx_count++] = ctx;
-    *ret = ctx;
-    return 0;
-}
-
-int briq_ctx_open(struct briq_store *store, struct briq_ctx **ret)
-{
-    int r = 0;
-    pthread_mutex_lock(&store->ctx_lock);
-    struct briq_ctx *ctx = store->ctx_free;
-    if (ctx != NULL)
-        store->ctx_free = ctx->next_free;
-    else
-        r = ctx_new(store, &ctx);
-    pthread_mutex_unlock(&store->ctx_lock);
-    if (r == 0)
-        *ret = ctx;
-    return r;
-}
-
-void briq_ctx_close(struct briq_ctx *ctx)
-{
-    if (ctx == NULL)
-        return;
-    struct briq_store *store = ctx->store;
-    pthread_mutex_lock(&store->ctx_lock);
-    ctx->next_free = store->ctx_free;
-    store->ctx_free = ctx;
-    pthread_cond_signal(&store->ctx_cond);
-    pthread_mutex_unlock(&store->ctx_lock);
-}
-
-/* Borrows a context for one call; waits when all are in use, which is back-pressure. */
-static struct briq_ctx *borrow(struct briq_store *store, int *ret_error)
-{
-    struct briq_ctx *ctx = NULL;
-    int r = 0;
-    pthread_mutex_lock(&store->ctx_lock);
-    while (ctx == NULL && r == 0) {
-        ctx = store->ctx_free;
-        if (ctx != NULL)
-            store->ctx_free = ctx->next_free;
-        else if ((r = ctx_new(store, &ctx)) == -EAGAIN)
-            r = pthread_cond_wait(&store->ctx_cond, &store->ctx_lock);
-    }
-    pthread_mutex_unlock(&store->ctx_lock);
-    *ret_error = r;
-    return ctx;
-}
-
-void briq_ctxs_fini(struct briq_store *store)
-{
-    for (unsigned i = 0; i < store->ctx_count; i++) {
-        briq_codec_fini(&store->ctxs[i]->codec);
-        free(store->ctxs[i]);
-    }
-    store->ctx_count = 0;
-}
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
@@ -191,14 +114,14 @@ static int run(struct briq_ctx *ctx, struct sleeper *sleeper, bool may_maintain)
 
 static int run_once(struct briq_store *store, struct sleeper *sleeper)
 {
-    int r;
-    struct briq_ctx *ctx = borrow(store, &r);
-    if (ctx == NULL)
+    struct briq_ctx *ctx;
+    int r = briq_ctx_borrow(store, &ctx);
+    if (r < 0)
         return r;
     sleeper_init(sleeper);
     r = run(ctx, sleeper, true);
     sem_destroy(&sleeper->woken);
-    briq_ctx_close(ctx);
+    briq_ctx_return(ctx);
     return r;
 }
 

@@ -54,12 +54,18 @@ struct briq_ctx {
     struct briq_store *store;
     struct briq_stream *stream; /* where it appends */
     unsigned index;             /* spreads epoch slots and streams */
-    bool in_use;                /* under store->ctx_lock */
     struct briq_codec codec;
     uint8_t block[BRIQ_BLOCK_SIZE]; /* a block being put together from old and new bytes */
     struct briq_ctx_counts counts;
     struct briq_ctx *next_free;
 } BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
+
+/* Where a thread leaves the context that it borrowed, for its next call. */
+struct briq_ctx_park {
+    _Atomic(struct briq_ctx *) ctx;
+} BRIQ_ALIGNED(BRIQ_CACHELINE_BYTES);
+
+#define BRIQ_CTX_PARKS 64u
 
 /* maintain.c: garbage collection and checkpoints, one unit at a time under `lock`. */
 struct briq_maintain {
@@ -134,6 +140,8 @@ struct briq_store {
     struct briq_ctx *ctxs[BRIQ_CTX_MAX];
     unsigned ctx_count;
     struct briq_ctx *ctx_free;
+    _Atomic unsigned ctx_waiters; /* threads that look for one under the lock, or wait */
+    struct briq_ctx_park ctx_parks[BRIQ_CTX_PARKS];
 
     uint64_t recovered_records, recovered_from_windows, discarded_records, lost_flushed, open_ns;
 };
@@ -167,6 +175,10 @@ void briq_store_update_tight(struct briq_store *store);
 
 /* Frees all contexts. Thread: close. */
 void briq_ctxs_fini(struct briq_store *store);
+/* ctx.c: a context for one call, and back from the same thread. Waits when all are in use, which is
+ * back-pressure. 0 or -ENOMEM. */
+int briq_ctx_borrow(struct briq_store *store, struct briq_ctx **ret) BRIQ_MUST;
+void briq_ctx_return(struct briq_ctx *ctx);
 
 /* Wakes the maintenance thread. Thread: any. */
 void briq_maintain_kick(struct briq_store *store);
