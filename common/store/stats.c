@@ -96,19 +96,22 @@ static void add_streams(struct briq_store *store, struct briq_stats *s)
 static void add_space(struct briq_store *store, struct briq_stats *s)
 {
     struct briq_space *space = &store->space;
-    s->segments_total = space->seg_end - space->seg_first;
-    s->segments_free = atomic_load(&space->free_count);
-    s->segments_pending = atomic_load(&space->pending_count);
-    s->segments_bad = atomic_load(&space->bad_count);
-    s->segment_bytes = briq_space_seg_bytes(space);
     uint32_t granules = briq_seg_granules(store);
+    uint64_t in_use = 0;
     for (uint32_t seg = space->seg_first; seg < atomic_load(&space->virgin); seg++) {
         uint8_t state = atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed);
         if (state != BRIQ_SEG_USED && state != BRIQ_SEG_OPEN)
             continue;
         uint64_t tenth = (uint64_t)briq_space_live(space, seg) * 10 / granules;
         s->utilisation[briq_min_u64(tenth, 9)]++;
+        in_use++;
     }
+    s->segments_total = space->seg_end - space->seg_first;
+    /* One that was seen in use may have become free since: it counts once. */
+    s->segments_free = briq_min_u64(atomic_load(&space->free_count), s->segments_total - in_use);
+    s->segments_pending = atomic_load(&space->pending_count);
+    s->segments_bad = atomic_load(&space->bad_count);
+    s->segment_bytes = briq_space_seg_bytes(space);
 }
 
 static void add_maintenance(struct briq_store *store, struct briq_stats *s)
