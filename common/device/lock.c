@@ -35,7 +35,6 @@
 
 /* A briq_lock_owner() elsewhere may hold a shared lock for the length of two system calls. */
 #define TAKE_ATTEMPTS 20
-#define TAKE_PAUSE_NS 1000000
 
 #define READER_WAIT_NS  UINT64_C(2000000000)
 #define READER_PAUSE_NS 10000000
@@ -240,47 +239,37 @@ static int try_lock(int fd, bool shared)
     return r < 0 ? -errno : 0;
 }
 
-/* Outlasts whoever only looks: somebody has the file when the lock is still taken after that. */
-static int try_repeatedly(int fd, bool shared)
-{
-    int r = try_lock(fd, shared);
-    for (unsigned i = 1; i < TAKE_ATTEMPTS && r == -EWOULDBLOCK; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = TAKE_PAUSE_NS}, NULL);
-        r = try_lock(fd, shared);
-    }
-    return r;
-}
-
 /* Whether a writer may try once more: what excludes it are readers of a block device, and they have
  * not been waited for too long. Waits a little before it says so. */
 static bool wait_for_readers(const struct stat *st, uint64_t since_ns)
 {
     if (!S_ISBLK(st->st_mode) || briq_clock_ns() - since_ns > READER_WAIT_NS)
         return false;
-    struct wanted writer;
-    wanted_init(&writer, st, true);
-    if (find_owner(&writer) != 0)
-        return false;
     nanosleep(&(struct timespec){.tv_nsec = READER_PAUSE_NS}, NULL);
     return true;
 }
 
-/* 0 and the lock; or -EWOULDBLOCK and who has it, as find_owner() tells; or -errno. */
+/* 0 and the lock; or -EWOULDBLOCK and who has it, as find_owner() tells; or -errno. A writer has it
+ * for long; a shared lock may be that of somebody who only looks, and counts when it stays. */
 static int take(int fd, bool shared, const struct stat *st, pid_t *ret_owner)
 {
     uint64_t since_ns = briq_clock_ns();
-    struct wanted wanted;
-    wanted_init(&wanted, st, shared);
+    struct wanted writer, any;
+    wanted_init(&writer, st, true);
+    wanted_init(&any, st, false);
 
-    for (unsigned unseen = 0;;) {
-        int r = try_repeatedly(fd, shared);
+    for (unsigned attempts = 1;; attempts++) {
+        int r = try_lock(fd, shared);
         if (r != -EWOULDBLOCK)
             return r;
-        *ret_owner = find_owner(&wanted);
-        if (*ret_owner == 0 && ++unseen < TAKE_ATTEMPTS)
-            continue;
-        if (shared || !wait_for_readers(st, since_ns))
+        *ret_owner = find_owner(&writer);
+        if (*ret_owner != 0)
             return r;
+        if (attempts < TAKE_ATTEMPTS || (!shared && wait_for_readers(st, since_ns)))
+            continue;
+        if (!shared)
+            *ret_owner = find_owner(&any);
+        return r;
     }
 }
 
