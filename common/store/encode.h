@@ -40,6 +40,12 @@ struct briq_superblock {
     uint64_t seg_roots[BRIQ_SEG_ROOTS];
 };
 
+/* Whether it is still being filled by who made it, and no volume to be used yet. */
+static inline bool briq_superblock_unfinished(const struct briq_superblock *sb)
+{
+    return (sb->features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
+}
+
 /* Writes the 4096 bytes at dst. Asserts that sb is sound. */
 void briq_superblock_encode(const struct briq_superblock *sb, void *dst);
 

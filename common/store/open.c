@@ -218,18 +218,13 @@ int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16])
     return 0;
 }
 
-static bool is_unfinished(const struct briq_store *store)
-{
-    return (store->sb.features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
-}
-
 /* Windows in a file that outlives the process; or, where there can be none, in private memory, and
  * writes are given to the device before they are acknowledged. An unfinished volume needs neither:
  * nobody wants it when the process that fills it has died. */
 static int make_windows(struct briq_store *store, struct briq_error *err)
 {
     struct briq_error why = {{0}};
-    bool unfinished = is_unfinished(store);
+    bool unfinished = briq_superblock_unfinished(&store->sb);
     bool wanted = !store->opened_read_only && !store->options.no_windows_file && !unfinished;
     bool known = briq_open_boot_id(store, store->boot_id) == 0;
     if (wanted && known &&
@@ -255,7 +250,7 @@ static int load_superblock(struct briq_store *store, struct briq_error *err)
     if (found.damaged)
         briq_log_line(&store->options.log, BRIQ_LOG_WARNING,
                       "%s: one copy of the superblock is damaged; using the other", store->name);
-    if ((found.sb.features_incompat & BRIQ_FEATURE_UNFINISHED) && !store->options.unfinished)
+    if (briq_superblock_unfinished(&found.sb) && !store->options.unfinished)
         return briq_error_set(err, -EUCLEAN,
                               "%s: is half a volume: the import into it did not come to its end; "
                               "import it again with --force",
@@ -400,7 +395,7 @@ static int write_open_superblock(struct briq_store *store, struct briq_error *er
     sb->generation++;
     sb->clean = false;
     sb->streams = (uint8_t)store->journal.user_count;
-    sb->windows_in_file = !store->push_before_ack && !is_unfinished(store);
+    sb->windows_in_file = store->windows.fd >= 0;
     sb->segseq = store->space.segseq;
     memcpy(sb->boot_id, store->boot_id, sizeof sb->boot_id);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
@@ -768,7 +763,7 @@ int briq_store_finish(struct briq_store *store)
     pthread_mutex_lock(&store->maintain.lock);
     uint64_t old = store->sb.features_incompat;
     int r = 0;
-    if (is_unfinished(store)) {
+    if (briq_superblock_unfinished(&store->sb)) {
         store->push_before_ack = true;
         store->sb.features_incompat &= ~BRIQ_FEATURE_UNFINISHED;
         r = briq_checkpoint(store, false);

@@ -249,7 +249,7 @@ static int replay_windows(struct briq_store *store, struct briq_recovery *recove
         return r;
     if (!store->sb.windows_in_file) {
         /* Everything was written before it was acknowledged, unless nobody was to rely on it. */
-        recovery->process_death = (store->sb.features_incompat & BRIQ_FEATURE_UNFINISHED) == 0;
+        recovery->process_death = !briq_superblock_unfinished(&store->sb);
         return 0;
     }
     r = briq_windows_left_open(&options, &recovery->left, &recovery->leftover, err);

@@ -97,18 +97,20 @@ static void add_space(struct briq_store *store, struct briq_stats *s)
 {
     struct briq_space *space = &store->space;
     uint32_t granules = briq_seg_granules(store);
-    uint64_t in_use = 0;
+    /* A segment taken during the scan is among those in use or not: it is not free in either case,
+     * and each taking uses up one segment number. */
+    uint64_t taken = briq_space_last_segseq(space);
+    uint64_t free_segments = atomic_load(&space->free_count);
     for (uint32_t seg = space->seg_first; seg < atomic_load(&space->virgin); seg++) {
         uint8_t state = atomic_load_explicit(&space->segs[seg].state, memory_order_relaxed);
         if (state != BRIQ_SEG_USED && state != BRIQ_SEG_OPEN)
             continue;
         uint64_t tenth = (uint64_t)briq_space_live(space, seg) * 10 / granules;
         s->utilisation[briq_min_u64(tenth, 9)]++;
-        in_use++;
     }
     s->segments_total = space->seg_end - space->seg_first;
-    /* One that was seen in use may have become free since: it counts once. */
-    s->segments_free = briq_min_u64(atomic_load(&space->free_count), s->segments_total - in_use);
+    taken = briq_space_last_segseq(space) - taken;
+    s->segments_free = free_segments - briq_min_u64(free_segments, taken);
     s->segments_pending = atomic_load(&space->pending_count);
     s->segments_bad = atomic_load(&space->bad_count);
     s->segment_bytes = briq_space_seg_bytes(space);
@@ -192,7 +194,7 @@ static void fill_info(const struct briq_superblock_found *found, struct briq_vol
     ret->accel = sb->accel;
     ret->preallocated = sb->preallocated;
     ret->clean = sb->clean;
-    ret->unfinished = (sb->features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
+    ret->unfinished = briq_superblock_unfinished(sb);
     ret->superblock_damaged = found->damaged;
 }
 
