@@ -66,7 +66,9 @@ def batches():
         assert sorted(c.reply()[0] for _ in range(20)) == list(range(20))
         now = figures.export("two")
         # One write of the client is one receive, or more when the server was that fast.
-        assert 1 <= now["receive_max"] <= 20 and 1 <= now["in_flight_max"] <= 20, now
+        assert 1 <= now["receive_max"] <= 20, now
+        # Answers leave when a batch is worked off: all of it was in flight at once.
+        assert min(now["receive_max"], 4) <= now["in_flight_max"] <= 20, now
         assert now["send_max"] <= 20 and now["counters"]["sends"] <= 20
         assert now["counters"]["receives"] <= 20
         figures.check_sums(now)
