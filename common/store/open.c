@@ -302,13 +302,14 @@ static int init_from_superblock(struct briq_store *store, struct briq_error *err
     return 0;
 }
 
-/* Every segment in use must lie inside the device. */
+/* Everything that the map refers to must lie inside the device. A segment that holds nothing need
+ * not: a power cut may take the growth of a file from the stream that was about to write there. */
 int briq_open_check_length(struct briq_store *store, struct briq_error *err)
 {
     struct briq_device *dev = store->dev;
     uint64_t need = BRIQ_DATA_OFFSET;
     for (uint32_t seg = store->space.seg_first; seg < store->space.virgin; seg++)
-        if (atomic_load(&store->space.segs[seg].state) != BRIQ_SEG_BARE)
+        if (briq_space_live(&store->space, seg) > 0)
             need = briq_space_offset(&store->space, seg + 1);
     if (dev->fixed_size)
         need = (uint64_t)store->space.seg_end << store->space.seg_shift;

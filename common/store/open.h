@@ -26,7 +26,7 @@ int briq_open_boot_id(const struct briq_store *store, uint8_t ret[16]) BRIQ_MUST
  */
 int briq_open_confirm_superblock(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 
-/* Does every segment in use lie inside the device? 0, or -EUCLEAN, explained. */
+/* Does every segment that holds something lie inside the device? 0, or -EUCLEAN, explained. */
 int briq_open_check_length(struct briq_store *store, struct briq_error *err) BRIQ_MUST;
 
 /*

@@ -17,7 +17,7 @@ briq create "$tmp/disk.briq" 16M
 start_nbdkit stats --filter=stats \
     briq windows-dir="$windows" "$tmp/disk.briq" statsfile="$tmp/stats"
 # shellcheck disable=SC2154 # start_nbdkit sets these
-nbdcopy --flush "$tmp/raw" "$stats_uri"
+nbdcopy --flush --sparse=0 "$tmp/raw" "$stats_uri"
 stop_process "$stats_pid"
 grep -q "^write: .*16.00 MiB" "$tmp/stats" || fail "stats: $(cat "$tmp/stats")"
 grep -q "^flush: [1-9]" "$tmp/stats" || fail "stats: $(cat "$tmp/stats")"
