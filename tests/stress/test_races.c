@@ -43,7 +43,7 @@ struct hand {
     struct crew *crew;
     pthread_t thread;
     void (*work)(struct hand *hand);
-    unsigned index, ops;
+    unsigned index, ops, done;
     struct briq_prng prng;
     uint8_t bytes[BRIQ_BLOCK_BYTES];
 };
@@ -130,7 +130,7 @@ static void *work_when_all_are_there(void *opaque)
 {
     struct hand *hand = opaque;
     pthread_barrier_wait(&hand->crew->barrier);
-    for (unsigned i = 0; i < hand->ops; i++)
+    for (; hand->done < hand->ops; hand->done++)
         hand->work(hand);
     return NULL;
 }
@@ -204,6 +204,14 @@ static void write_any(struct hand *hand)
 static void read_any(struct hand *hand)
 {
     read_block(hand, any_block(hand));
+}
+
+/* No further than the writers are: or all could be read before there is anything. */
+static void read_in_pace(struct hand *hand)
+{
+    while (atomic_load(&hand->crew->numbers) < hand->done)
+        sched_yield();
+    read_any(hand);
 }
 
 /* All blocks of the volume, one by one in one request: many device reads at a time. */
@@ -394,7 +402,7 @@ static void collection_beside_reads(void **state)
     struct briq_stats stats;
     crew_begin(&crew, true);
     join_crew(&crew, 2, 6000, write_any);
-    join_crew(&crew, 2, 6000, read_any);
+    join_crew(&crew, 2, 6000, read_in_pace);
     join_crew(&crew, 1, 60, read_all);
     run_crew(&crew);
     briq_store_stats(crew.store, &stats);
@@ -409,7 +417,7 @@ static void collection_beside_reads_in_memory(void **state)
     struct briq_stats stats;
     crew_begin_in_memory(&crew);
     join_crew(&crew, 2, 12000, write_any);
-    join_crew(&crew, 2, 12000, read_any);
+    join_crew(&crew, 2, 12000, read_in_pace);
     join_crew(&crew, 1, 100, read_all);
     run_crew(&crew);
     briq_store_stats(crew.store, &stats);
