@@ -249,7 +249,8 @@ $(call objects,$(PLUGIN_SRC)): $(PLUGIN_HELP)
 $(call objects,$(PLUGIN_SRC)): EXTRA_CFLAGS := -I$(B)/gen
 
 $(UNIT) $(STRESS): $(B)/tests/%: $(B)/obj/tests/%.o $(SIM_LIB) $(TESTLIB) $(CLI_LIB) $(LIB)
-	$(call link)
+	$(call link,$(UNIT_WRAP:%=-Wl$(comma)--wrap=%))
+$(B)/tests/unit/test_interleavings: UNIT_WRAP := briq_space_live_sub briq_waitq_wait pthread_mutex_lock
 $(MODEL): $(call objects,$(MODEL_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 $(SIM): $(B)/obj/tests/sim/main.o $(SIM_LIB) $(TESTLIB) $(LIB)

@@ -72,8 +72,11 @@ void briq_sleep_on(struct briq_store *store, uint64_t ticket)
     struct sleeper sleeper;
     struct briq_waiter waiter = {.op = &sleeper.op};
     sleeper_init(&sleeper);
-    if (briq_waitq_wait(&store->waitq, &waiter, ticket))
+    if (briq_waitq_wait(&store->waitq, &waiter, ticket)) {
+        /* The last reader may have left just before he could see us waiting: see briq_op_wait(). */
+        briq_windows_reclaim(&store->windows);
         wait_woken(store, &sleeper, false);
+    }
     sem_destroy(&sleeper.woken);
 }
 

@@ -4,12 +4,13 @@
  *
  * Reading order: format.h, word.h (what there is) - map.h, space.h, window.h, journal.h (the parts
  * that hold state) - put.c (the one place where a change happens) - op.h and op_*.c (requests) -
- * flush.c, checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.h, check*.c,
+ * flush.h, checkpoint.c, gc.c, maintain.c (care) - open.c, recover.c (life) - check.h, check*.c,
  * rebuild.c, repair.c, dump.c.
  *
  * Locks, outer to inner:
  *   maintain.lock > streams by rising id > map stripe > leaves (space, windows, iobufs, waitq,
- *   map copies, flusher, kick_lock, ctx_lock). op->wake is called with none of them held.
+ *   map copies, flusher, kick_lock, ctx_lock). op->wake may be called under a stream's lock: it takes
+ *   no lock under which anybody calls the store.
  */
 #ifndef BRIQ_STORE_ENGINE_H
 #define BRIQ_STORE_ENGINE_H
@@ -77,7 +78,7 @@ struct briq_maintain {
     _Atomic bool waits_for_readers; /* a checkpoint does: wake it when one leaves */
     _Atomic uint64_t full_rounds;   /* times it was found that nothing more can be freed */
     uint64_t checkpoint_ns;         /* when the last checkpoint ended */
-    uint64_t checkpoint_bytes;      /* user log bytes, records and last operation it covered */
+    uint64_t checkpoint_bytes;      /* user log bytes and records it covered */
     uint64_t checkpoint_records;
     uint64_t attempts;               /* units of work for space since somebody got some */
     uint32_t attempts_takes;         /* space.user_takes at the last of them */

@@ -257,9 +257,22 @@ static int collect_segment(struct briq_store *store, uint32_t seg)
     return 0;
 }
 
+/* Who changes a map word takes the old place off the count a moment later, both under the lock of
+ * its stream. What was seen here to be overwritten may still be counted: when each lock has been free
+ * once, it is not. */
+static void await_changes(struct briq_store *store)
+{
+    for (uint32_t i = 0; i < store->journal.user_count; i++) {
+        pthread_mutex_lock(&store->journal.streams[i].lock);
+        pthread_mutex_unlock(&store->journal.streams[i].lock);
+    }
+}
+
 /* Nothing more can be moved out of it. */
 static void settle(struct briq_store *store, uint32_t seg)
 {
+    if (briq_space_live(&store->space, seg) != 0)
+        await_changes(store);
     if (briq_space_live(&store->space, seg) == 0) {
         briq_space_retire(&store->space, seg);
         briq_counter_add(&store->maintain.gc_segments, 1);

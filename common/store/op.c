@@ -10,9 +10,9 @@
 /* Reading a few KiB that nobody asked for costs less than another request. */
 #define READ_GAP_BYTES 8192u
 
-/* A trim is never refused for space; if it still cannot be placed after this many complete attempts
+/* A trim or zero is never refused for space; if it still cannot be placed after this many complete attempts
  * to free some, something is wrong, and an error is better than waiting for ever. */
-#define TRIM_ROUNDS_MAX 64u
+#define GIVING_ROUNDS_MAX 64u
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
@@ -105,10 +105,9 @@ static void kick_if_readers_are_watched(struct briq_store *store)
 }
 
 /* Somebody may be waiting for the readers of an old epoch, and we may have been the last. */
-void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
+void briq_reader_leave(struct briq_store *store, struct briq_epoch_guard *guard)
 {
-    struct briq_store *store = ctx->store;
-    briq_epoch_leave(&store->epoch, &briq_op_state(op)->guard);
+    briq_epoch_leave(&store->epoch, guard);
     kick_if_readers_are_watched(store);
     if (BRIQ_LIKELY(atomic_load(&store->waitq.count) == 0))
         return;
@@ -120,7 +119,7 @@ void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op)
 enum briq_step briq_op_done(struct briq_ctx *ctx, struct briq_op *op, int result)
 {
     briq_op_put_buf(ctx, op);
-    briq_op_leave_epoch(ctx, op);
+    briq_reader_leave(ctx->store, &briq_op_state(op)->guard);
     op->io_count = 0;
     op->result = result;
     return BRIQ_STEP_DONE;
@@ -338,7 +337,8 @@ static bool space_is_out(struct briq_ctx *ctx, struct briq_op *op)
         st->full_round = rounds + 1;
         briq_counter_add(&ctx->counts.waits_space, 1);
     }
-    uint64_t allowed = op->kind == BRIQ_OP_TRIM ? TRIM_ROUNDS_MAX : 0;
+    bool gives_back = op->kind == BRIQ_OP_TRIM || op->kind == BRIQ_OP_ZERO;
+    uint64_t allowed = gives_back ? GIVING_ROUNDS_MAX : 0;
     return rounds >= st->full_round + allowed;
 }
 

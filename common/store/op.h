@@ -70,8 +70,9 @@ enum briq_step briq_op_done(struct briq_ctx *ctx, struct briq_op *op, int result
 enum briq_step briq_op_wait(struct briq_ctx *ctx, struct briq_op *op, uint64_t ticket,
                             briq_phase phase);
 
-/* Leaves the epoch, and tells those who wait for readers to be gone. */
-void briq_op_leave_epoch(struct briq_ctx *ctx, struct briq_op *op);
+/* Leaves the epoch, and tells those who wait for readers to be gone. Outside: does nothing but that.
+ * Thread: the one that entered. */
+void briq_reader_leave(struct briq_store *store, struct briq_epoch_guard *guard);
 
 /* Makes sure op has an empty buffer: true; false: return *ret_step (it waits, then runs `phase`).
  */

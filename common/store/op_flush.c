@@ -187,7 +187,7 @@ static enum briq_step flush_join(struct briq_ctx *ctx, struct briq_op *op)
 /* A flush follows no map word, and may take long: it stays outside of the epochs. */
 static enum briq_step flush_from_here(struct briq_ctx *ctx, struct briq_op *op)
 {
-    briq_op_leave_epoch(ctx, op);
+    briq_reader_leave(ctx->store, &briq_op_state(op)->guard);
     briq_op_state(op)->outside = true;
     briq_op_state(op)->target = atomic_load(&ctx->store->journal.seq);
     return briq_op_next(op, flush_join);

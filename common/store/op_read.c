@@ -141,8 +141,6 @@ static enum briq_step read_finish(struct briq_ctx *ctx, struct briq_op *op)
     struct briq_op_state *st = briq_op_state(op);
     struct briq_iobuf *buf = st->buf;
     int r = briq_op_io_result(op);
-    if (r == 0)
-        keep_in_cache(ctx, op);
     for (uint32_t i = 0; i < buf->item_count && r == 0; i++) {
         const struct briq_iobuf_item *item = &buf->items[i];
         uint64_t begin = item->block << BRIQ_BLOCK_SHIFT;
@@ -152,6 +150,8 @@ static enum briq_step read_finish(struct briq_ctx *ctx, struct briq_op *op)
         if (r == 0)
             deliver(ctx, &piece);
     }
+    if (r == 0)
+        keep_in_cache(ctx, op); /* an answer that is wrong once is not to be given again */
     op->io_count = 0;
     briq_op_put_buf(ctx, op);
     if (r < 0)

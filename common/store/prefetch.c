@@ -3,8 +3,7 @@
 #include <errno.h>
 
 #include "common/base/align.h"
-#include "common/store/engine.h"
-#include "common/store/tree.h"
+#include "common/store/op.h"
 
 /* A run of extents that lie next to each other on the device. */
 struct run {
@@ -50,6 +49,6 @@ int briq_prefetch(struct briq_store *store, uint64_t len, uint64_t off)
         add_block(store, &run, briq_map_word(&store->map, block));
     }
     emit(store, &run);
-    briq_epoch_leave(&store->epoch, &guard);
+    briq_reader_leave(store, &guard);
     return 0;
 }

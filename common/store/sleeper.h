@@ -7,9 +7,6 @@
 
 #include "common/store/engine.h"
 
-/* Steps op to its end, running its device requests here. Returns op->result. */
-int briq_run_op(struct briq_ctx *ctx, struct briq_op *op) BRIQ_MUST;
-
 /* A flush round; `force`: the device is flushed even if all operations are durable. Thread: the
  * maintainer. */
 int briq_run_flush(struct briq_store *store, struct briq_ctx *ctx, bool force) BRIQ_MUST;
