@@ -12,7 +12,8 @@
  *    lengths and buffers that are multiples of it.
  *  - read/write transfer everything or fail: short transfers are continued inside. Reading past
  *    the end of a file returns zeros there (a sparse volume grows on demand).
- *  - All return 0 or a negative errno. Any thread may call, also at the same time.
+ *  - All return 0 or a negative errno. Any thread may call, also at the same time. A place that
+ *    cannot be read is -EIO, whatever the medium calls it.
  *  - write is volatile until a later flush returns 0. A failed flush leaves everything written
  *    since the last good one in doubt, for good: the caller never retries it into success.
  */
@@ -28,12 +29,15 @@
 
 struct briq_device;
 
-/* What an implementation provides. Every member is required. */
+/* What an implementation provides. Every member but flush_apart is required. */
 struct briq_device_ops {
     int (*read)(struct briq_device *dev, void *buf, size_t len, uint64_t off);
     int (*write)(struct briq_device *dev, const void *buf, size_t len, uint64_t off);
     /* Everything whose write returned before this call is on stable storage when it returns 0. */
     int (*flush)(struct briq_device *dev);
+    /* The same, for who flushes beside others: Linux tells a failed write to one flush of an open
+     * file only, and each of the two must hear of it. NULL: flush tells everybody. */
+    int (*flush_apart)(struct briq_device *dev);
     /* [off, off+len) is not needed any more; it reads as anything afterwards. A hint: no error. */
     int (*discard)(struct briq_device *dev, uint64_t off, uint64_t len);
     /* Takes space for [off, off+len), growing the file, so that a later write there cannot run out
@@ -100,6 +104,11 @@ static inline int BRIQ_MUST briq_device_write(struct briq_device *dev, const voi
 static inline int BRIQ_MUST briq_device_flush(struct briq_device *dev)
 {
     return dev->ops->flush(dev);
+}
+
+static inline int BRIQ_MUST briq_device_flush_apart(struct briq_device *dev)
+{
+    return dev->ops->flush_apart != NULL ? dev->ops->flush_apart(dev) : dev->ops->flush(dev);
 }
 
 static inline int briq_device_discard(struct briq_device *dev, uint64_t off, uint64_t len)

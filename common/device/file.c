@@ -31,6 +31,7 @@
 
 struct briq_file {
     struct briq_device dev;
+    int apart_fd; /* the same file, opened a second time: see flush_apart; -1 when read-only */
     bool is_block;
     bool is_direct;
 };
@@ -72,6 +73,22 @@ static int at_end(struct briq_device *dev, uint64_t pos, bool *ret)
     return r;
 }
 
+/* What direct I/O says of a place that cannot be read has the block layer's many names (a bad sector
+ * is ENODATA); through the page cache all of them are EIO. */
+static int read_error(int error)
+{
+    switch (error) {
+    case ENODATA:   /* the medium */
+    case EILSEQ:    /* its protection information */
+    case EREMOTEIO: /* the device */
+    case ENOLINK:   /* the way to it */
+    case ETIMEDOUT:
+        return -EIO;
+    default:
+        return -error;
+    }
+}
+
 static int file_read(struct briq_device *dev, void *buf, size_t len, uint64_t off)
 {
     char *dst = buf;
@@ -82,7 +99,7 @@ static int file_read(struct briq_device *dev, void *buf, size_t len, uint64_t of
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return -errno;
+            return read_error(errno);
         done += (size_t)n;
         bool end = n == 0;
         if (!end && done < len && resume_at(dev, done) != done) {
@@ -122,16 +139,24 @@ static int file_write(struct briq_device *dev, const void *buf, size_t len, uint
     return 0;
 }
 
-static int file_flush(struct briq_device *dev)
+static int sync_fd(int fd)
 {
     int r;
 
-    if (dev->read_only)
-        return 0;
     do
-        r = sys(fdatasync(dev->fd));
+        r = sys(fdatasync(fd));
     while (r == -EINTR); /* no verdict yet; every other error is one, and is final */
     return r;
+}
+
+static int file_flush(struct briq_device *dev)
+{
+    return dev->read_only ? 0 : sync_fd(dev->fd);
+}
+
+static int file_flush_apart(struct briq_device *dev)
+{
+    return dev->read_only ? 0 : sync_fd(file_of(dev)->apart_fd);
 }
 
 /* ---- space ----------------------------------------------------------------------------------- */
@@ -232,7 +257,9 @@ static int file_reserve(struct briq_device *dev, uint64_t off, uint64_t len)
     do
         r = sys(fallocate(dev->fd, 0, (off_t)off, (off_t)len));
     while (r == -EINTR);
-    return is_unsupported(r) ? fill_holes(dev, off, len) : r;
+    if (is_unsupported(r))
+        r = fill_holes(dev, off, len);
+    return r == -EDQUOT ? -ENOSPC : r; /* there is none for this user */
 }
 
 static void file_prefetch(struct briq_device *dev, uint64_t off, uint64_t len)
@@ -259,6 +286,8 @@ static int file_allocated(struct briq_device *dev, uint64_t *ret_bytes)
 static void file_close(struct briq_device *dev)
 {
     close(dev->fd); /* drops the lock; errors of writes were told by flush */
+    if (file_of(dev)->apart_fd >= 0)
+        close(file_of(dev)->apart_fd);
     free(file_of(dev));
 }
 
@@ -266,6 +295,7 @@ static const struct briq_device_ops file_ops = {
     .read = file_read,
     .write = file_write,
     .flush = file_flush,
+    .flush_apart = file_flush_apart,
     .discard = file_discard,
     .reserve = file_reserve,
     .prefetch = file_prefetch,
@@ -280,7 +310,7 @@ struct opening {
     const char *path;
     unsigned flags;
     struct briq_error *err;
-    int fd;
+    int fd, apart_fd;
     bool created; /* by this call, to be removed when it fails */
     struct stat st;
 };
@@ -386,6 +416,19 @@ static int open_it(struct opening *o)
     return 0;
 }
 
+static int open_apart(struct opening *o)
+{
+    struct stat st;
+    if (o->flags & BRIQ_FILE_READ_ONLY)
+        return 0;
+    o->apart_fd = open(o->path, O_RDONLY | O_CLOEXEC);
+    if (o->apart_fd < 0 || fstat(o->apart_fd, &st) < 0)
+        return fail(o, -errno, "cannot open it a second time");
+    if (st.st_dev != o->st.st_dev || st.st_ino != o->st.st_ino)
+        return fail(o, -EBUSY, "it was exchanged while it was opened");
+    return 0;
+}
+
 /* Makes the name of a file that was just created survive a power cut. */
 static int sync_directory(const struct opening *o)
 {
@@ -480,6 +523,7 @@ static int make_device(const struct opening *o, struct briq_device **ret)
         return fail(o, -ENOMEM, "cannot open");
     file->is_block = S_ISBLK(o->st.st_mode);
     file->is_direct = o->flags & BRIQ_FILE_DIRECT;
+    file->apart_fd = o->apart_fd;
     file->dev = (struct briq_device){
         .ops = &file_ops,
         .size_bytes = size,
@@ -499,7 +543,7 @@ int briq_file_open(const char *path, unsigned flags, struct briq_error *err,
                    struct briq_device **ret)
 {
     BRIQ_ASSERT(!(flags & BRIQ_FILE_CREATE) || !(flags & BRIQ_FILE_READ_ONLY));
-    struct opening o = {.path = path, .flags = flags, .err = err, .fd = -1};
+    struct opening o = {.path = path, .flags = flags, .err = err, .fd = -1, .apart_fd = -1};
 
     int r = open_it(&o);
     if (r == 0 && !(flags & BRIQ_FILE_UNLOCKED))
@@ -507,12 +551,16 @@ int briq_file_open(const char *path, unsigned flags, struct briq_error *err,
     if (r == 0)
         r = make_new(&o);
     if (r == 0)
+        r = open_apart(&o);
+    if (r == 0)
         r = make_device(&o, ret);
     if (r < 0) {
         if (o.created)
             unlink(path);
         if (o.fd >= 0)
             close(o.fd);
+        if (o.apart_fd >= 0)
+            close(o.apart_fd);
     }
     return r;
 }

@@ -27,8 +27,9 @@ static int explain(const char *name, const enum briq_sb_state state[2],
         if (state[i] == BRIQ_SB_TOO_NEW && sb[i].version != BRIQ_FMT_VERSION)
             return briq_error_set(err, -ENOTSUP,
                                   "%s: is a Briq volume of format version %u, and this briq knows "
-                                  "version %u only: use a newer one",
-                                  name, sb[i].version, BRIQ_FMT_VERSION);
+                                  "version %u only: use %s one",
+                                  name, sb[i].version, BRIQ_FMT_VERSION,
+                                  sb[i].version > BRIQ_FMT_VERSION ? "a newer" : "an older");
     for (unsigned i = 0; i < 2; i++)
         if (state[i] == BRIQ_SB_TOO_NEW)
             return briq_error_set(
@@ -110,7 +111,7 @@ int briq_superblock_write(struct briq_device *dev, const struct briq_superblock 
     briq_superblock_encode(sb, page);
     int r = briq_device_write(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(*slot));
     if (r == 0)
-        r = briq_device_flush(dev);
+        r = briq_device_flush_apart(dev); /* beside a round of flushes of requests */
     if (r == 0)
         r = briq_device_write(dev, page, BRIQ_SB_BYTES, briq_superblock_offset(1 - *slot));
     free(page);

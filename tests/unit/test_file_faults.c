@@ -38,6 +38,8 @@ static struct {
     bool interrupt;       /* every other call is interrupted before it did anything */
     unsigned sync_faults; /* so many fdatasync answer sync_error */
     int sync_error;
+    bool write_lost;        /* each open file is told once, as Linux does */
+    uint64_t told;          /* a bit for each descriptor that was */
     unsigned lock_faults;   /* so many flock find somebody else's lock */
     unsigned release_after; /* at the so many-th flock, release_fd is closed before */
     int release_fd;
@@ -86,6 +88,12 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
 
 int fdatasync(int fd)
 {
+    uint64_t self = UINT64_C(1) << (fd & 63);
+    if (faults.write_lost && (faults.told & self) == 0) {
+        faults.told |= self;
+        errno = EIO;
+        return -1;
+    }
     if (faults.sync_faults > 0) {
         faults.sync_faults--;
         errno = faults.sync_error;
@@ -219,6 +227,18 @@ static void an_interrupted_flush_is_repeated_and_a_failed_one_is_not(void **stat
     briq_device_close(dev);
 }
 
+/* The superblock's flush may come between a request's write and its flush. */
+static void a_lost_write_is_told_to_requests_and_to_maintenance(void **state)
+{
+    struct test_scratch *f = *state;
+    struct briq_device *dev = test_device_open(f->path.text, BRIQ_FILE_CREATE);
+    faults.write_lost = true;
+    assert_int_equal(briq_device_flush_apart(dev), -EIO);
+    assert_int_equal(briq_device_flush(dev), -EIO);
+    faults.write_lost = false;
+    briq_device_close(dev);
+}
+
 /* Another process asked for the lock's owner just now, which takes the lock for an instant. */
 static void a_lock_held_for_an_instant_is_waited_out(void **state)
 {
@@ -312,6 +332,7 @@ int main(int argc, char **argv)
         TEST(short_transfers_keep_the_alignment),
         TEST(interrupted_transfers_are_repeated),
         TEST(an_interrupted_flush_is_repeated_and_a_failed_one_is_not),
+        TEST(a_lost_write_is_told_to_requests_and_to_maintenance),
         TEST(a_lock_held_for_an_instant_is_waited_out),
         TEST(a_writer_of_a_block_device_waits_for_readers),
         TEST(a_holder_that_cannot_be_seen_is_unknown),
