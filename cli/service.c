@@ -115,8 +115,7 @@ void briq_daemon_ready(struct briq_daemon *daemon)
         (void)dup2(null, fd);
     if (null > 2)
         close(null);
-    if (chdir("/") < 0)
-        null = -1; /* then a directory stays busy: no reason to end */
+    /* It stays where it was started: names of sockets, windows and later volumes may be relative. */
     (void)!write(daemon->ready_fd, "r", 1);
     close(daemon->ready_fd);
     daemon->ready_fd = -1;

@@ -65,3 +65,16 @@ wait_gone "$daemon"
 expect_equal "what was told" "$(cat <&"$told" | tr '\n' ' ')" "READY=1 STOPPING=1 "
 [ ! -e "$tmp/pid" ] || fail "the daemon left its pid file"
 expect_equal "clean" "$(briq info --json "$tmp/disk.briq" | grep -c '"clean": *true')" 1
+
+# Names that are relative mean the same to a daemon, to its end.
+mkdir "$tmp/here" "$tmp/here/windows"
+(cd "$tmp/here" && briq create a.briq 16M && briq create b.briq 16M &&
+    briq serve --daemon --pid-file pid --windows-dir windows a.briq --nbd unix:socket </dev/null)
+daemon=$(cat "$tmp/here/pid")
+cleanup kill -KILL "$daemon"
+briq attach --control "$daemon" "$tmp/here/b.briq"
+expect_equal "windows" "$(find "$tmp/here/windows" -name 'briq-*' | wc -l)" 2
+kill "$daemon"
+wait_gone "$daemon"
+expect_equal "what it left" "$(cd "$tmp/here" && find . -type f -o -type s | sort | tr '\n' ' ')" \
+    "./a.briq ./b.briq "
