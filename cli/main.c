@@ -93,7 +93,7 @@ static enum briq_exit run_program(int argc, char **argv)
         return BRIQ_EXIT_OK;
     }
     if (strcmp(word, "--version") == 0) {
-        printf("%s (volume format %d, LZ4 %s)\n", briq_version(), BRIQ_FORMAT_VERSION,
+        printf("%s (volume format %u, LZ4 %s)\n", briq_version(), briq_format_version(),
                briq_lz4_version());
         return BRIQ_EXIT_OK;
     }

@@ -107,7 +107,7 @@ static void plugin_cleanup(void)
 static void plugin_dump(void)
 {
     printf("briq_version=%s\n", BRIQ_VERSION);
-    printf("briq_format=%d\n", BRIQ_FORMAT_VERSION);
+    printf("briq_format=%u\n", briq_format_version());
     printf("briq_lz4=%s\n", briq_lz4_version());
 }
 

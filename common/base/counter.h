@@ -30,6 +30,13 @@ static inline uint64_t briq_counter_get(const briq_counter *c)
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+/* The sum of shares of which some may be below 0: they are read one after the other, and what moved
+ * from one to another meanwhile can be missing in both. */
+static inline uint64_t briq_counter_sum(uint64_t sum)
+{
+    return sum > INT64_MAX ? 0 : sum;
+}
+
 static inline void briq_counter_max(briq_counter *c, uint64_t n)
 {
     if (n > briq_counter_get(c))

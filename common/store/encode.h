@@ -46,7 +46,7 @@ static inline bool briq_superblock_unfinished(const struct briq_superblock *sb)
     return (sb->features_incompat & BRIQ_FEATURE_UNFINISHED) != 0;
 }
 
-/* Writes the 4096 bytes at dst. Asserts that sb is sound. */
+/* Writes the 4096 bytes at dst. The caller sees to it that sb is sound. */
 void briq_superblock_encode(const struct briq_superblock *sb, void *dst);
 
 enum briq_sb_state {

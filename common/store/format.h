@@ -93,9 +93,8 @@ struct briq_fmt_superblock {
     briq_le32 volume_id; /* reserved for several volumes in one store */
     briq_le32 reserved1;
     struct briq_fmt_head heads[BRIQ_FMT_HEADS];
-    briq_le64
-        map_roots[BRIQ_MAP_ROOTS]; /* granule of each level-2 node of the map, 0 = all holes */
-    briq_le64 seg_roots[BRIQ_SEG_ROOTS]; /* granule of each node over the segment pages, 0 = none */
+    briq_le64 map_roots[BRIQ_MAP_ROOTS]; /* pointers: granule and check (tree.h), 0 = all holes */
+    briq_le64 seg_roots[BRIQ_SEG_ROOTS]; /* the same over the segment pages, 0 = none */
     uint8_t reserved2[2720];
     briq_le64 xxh64; /* XXH3-64 of all bytes before */
 };
@@ -116,7 +115,7 @@ struct briq_fmt_chunk {
     briq_le32 len; /* bytes of header, records and payload, multiple of 4096 */
     briq_le32 next_seg;
     briq_le64 durable_seq; /* highest sequence number known to be flushed when this was sealed */
-    briq_le64 xxh64;       /* XXH3-64 of header (this field 0) and the nrec records */
+    briq_le64 xxh64;       /* XXH3-64 of the nrec records; its seed: of the header with 0 here */
 };
 
 #define BRIQ_CHUNK_MAGIC   0x6b6e6843u /* "Chnk" */
@@ -152,7 +151,7 @@ struct briq_fmt_record {
 /* Begins every extent (the payload of one record), aligned to a granule. */
 struct briq_fmt_extent {
     briq_le32 check; /* payload, block address and use of the segment, hashed: see codec.h */
-    briq_le16 len;   /* payload bytes behind this header; 0 = 65536 */
+    briq_le16 len;   /* payload bytes behind this header, above 0 */
     uint8_t codec;   /* enum briq_codec_id */
     uint8_t reserved;
 };

@@ -157,7 +157,7 @@ uint64_t briq_store_live(struct briq_store *store)
     uint64_t granules = atomic_load_explicit(&store->maintain.meta_granules, memory_order_relaxed);
     for (unsigned i = 0; i < BRIQ_FMT_HEADS; i++)
         granules += briq_counter_get(&store->journal.streams[i].counts.data_granules);
-    return granules;
+    return briq_counter_sum(granules);
 }
 
 uint64_t briq_store_live_max(struct briq_store *store)
@@ -232,7 +232,7 @@ static bool idle_checkpoint_is_due(struct briq_store *store)
            (user_log(store, true) > 0 || atomic_load(&store->space.pending_count) > 0);
 }
 
-/* The worst garbage a full segment may hold and still be worth moving. */
+/* With less than this live a segment is worth collecting. */
 static uint32_t worth_collecting(const struct briq_store *store, unsigned percent)
 {
     return (uint32_t)((uint64_t)briq_seg_granules(store) * percent / 100);
@@ -246,7 +246,7 @@ static uint32_t collection_target(struct briq_store *store)
     if (spare < ready_wanted(store) + briq_max_u64(4, total / 64) || space->host_full)
         return worth_collecting(store, 90);
     if (atomic_load(&space->dead_count) > 1)
-        return 1; /* only what is wholly dead: that costs nothing */
+        return 1; /* only what is wholly dead: it is read, and nothing is moved */
     if (space->keep_all)
         return 0;
     uint64_t used = (uint64_t)atomic_load(&space->used_count) * briq_seg_granules(store);
@@ -489,8 +489,6 @@ int briq_store_start(struct briq_store *store)
 {
     struct briq_maintain *m = &store->maintain;
     BRIQ_ASSERT(!m->running);
-    if (!store->in_memory && !store->opened_read_only)
-        briq_windows_set_owner(&store->windows);
     int r = pthread_create(&m->thread, NULL, maintain_thread, store);
     m->running = r == 0;
     return -r;

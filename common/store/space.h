@@ -209,7 +209,7 @@ int briq_space_confirm(struct briq_space *space) BRIQ_MUST;
 /* READY -> BARE, giving space back to the host, until no more than `keep` are ready. Blocks. */
 void briq_space_give_back(struct briq_space *space, uint32_t keep);
 
-/* More segments: seg_end grows. Under all stream locks. */
+/* More segments: seg_end grows. Thread: the maintainer. */
 void briq_space_grow(struct briq_space *space, uint32_t seg_end);
 
 /* ---- for open and checkpoints ---------------------------------------------------------------- */

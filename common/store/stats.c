@@ -33,6 +33,11 @@ const char *briq_version(void)
     return "briq 0.1.0";
 }
 
+unsigned briq_format_version(void)
+{
+    return BRIQ_FMT_VERSION;
+}
+
 /* ---- sums over contexts, streams, segments --------------------------------------------------- */
 
 static void add_ctx(struct briq_stats *s, const struct briq_ctx_counts *c)
@@ -86,7 +91,10 @@ static void add_streams(struct briq_store *store, struct briq_stats *s)
         if (i < journal->user_count)
             s->user_log_bytes += briq_counter_get(&c->device_bytes);
     }
-    s->stored_bytes = granules * BRIQ_GRANULE_BYTES;
+    s->mapped_blocks = briq_counter_sum(s->mapped_blocks);
+    s->fill_blocks = briq_counter_sum(s->fill_blocks);
+    s->zero_blocks = briq_counter_sum(s->zero_blocks);
+    s->stored_bytes = briq_counter_sum(granules) * BRIQ_GRANULE_BYTES;
     s->gc_log_bytes = briq_counter_get(&briq_journal_gc(journal)->counts.device_bytes);
     s->meta_log_bytes = briq_counter_get(&briq_journal_meta(journal)->counts.device_bytes);
     s->sequence = atomic_load(&journal->seq);

@@ -114,7 +114,7 @@ int briq_store_open(const char *name, const struct briq_open_options *options,
 /*
  * Starts the maintenance thread (garbage collection, checkpoints). Call it once, after any fork.
  * Without it a blocking call that needs maintenance does it itself; stepwise callers must then
- * call briq_store_maintain(). Also makes this process the one named by the lock.
+ * call briq_store_maintain().
  */
 int briq_store_start(struct briq_store *store) BRIQ_MUST;
 
@@ -152,9 +152,11 @@ enum briq_op_flags {
  * Common to all: [off, off+len) lies inside the volume, else -EINVAL for reads, trims, status and
  * prefetch and -ENOSPC for writes and zeroes; len 0 is allowed and does nothing. Other answers:
  * -EIO (medium or checksum failed, or latched), -EROFS (opened read-only), -ENOSPC (write, and
- * the partial blocks at the edges of a zero), -EINVAL (request larger than BRIQ_REQUEST_BYTES_MAX).
+ * the partial blocks at the edges of a zero), -EINVAL (request larger than BRIQ_REQUEST_BYTES_MAX),
+ * -ENOMEM (a thread that is new to the store, whose context cannot be made).
  * On failure of a write, zero or trim any part of the range may have been changed; on failure of a
- * read the content of buf is undefined. They block, and do not allocate.
+ * read the content of buf is undefined. They block; they allocate a context when there are more
+ * threads than before, up to BRIQ_CTX_MAX, and nothing else.
  */
 int briq_read(struct briq_store *store, void *buf, size_t len, uint64_t off) BRIQ_MUST;
 int briq_write(struct briq_store *store, const void *buf, size_t len, uint64_t off,
@@ -431,9 +433,10 @@ struct briq_dump_options {
 int briq_dump(const char *path, const struct briq_dump_options *options, FILE *out,
               struct briq_error *err) BRIQ_MUST;
 
-/* "BRIQ 0.1.0", and the volume format versions this build reads, for --version and dump_plugin. */
+/* "briq 0.1.0", LZ4's, and the version of the volume format that this build knows, for --version and
+ * dump_plugin. */
 const char *briq_version(void);
 const char *briq_lz4_version(void);
-#define BRIQ_FORMAT_VERSION 1
+unsigned briq_format_version(void);
 
 #endif
