@@ -91,9 +91,14 @@ static int write_volume(struct briq_device *dev, const struct briq_create_option
     int r = fill_superblock(options, geometry, &sb);
     if (r < 0)
         return r;
-    /* The superblocks' surroundings, so that nothing old is taken for a copy; and the file is never
-     * shorter than this, so that a truncated one is known. */
-    r = write_zeros(dev, BRIQ_SB_A_OFFSET, BRIQ_SB_BYTES);
+    /* An old volume is gone before anything else is: or a crash in here would bring it back, with
+     * some of it overwritten. */
+    r = write_zeros(dev, BRIQ_SB_A_OFFSET, BRIQ_SB_A_OFFSET + BRIQ_SB_BYTES);
+    if (r == 0)
+        r = write_zeros(dev, BRIQ_SB_B_OFFSET, BRIQ_SB_B_OFFSET + BRIQ_SB_BYTES);
+    if (r == 0)
+        r = briq_device_flush(dev);
+    /* The file is never shorter than this, so that a truncated one is known. */
     if (r == 0)
         r = write_zeros(dev, BRIQ_DATA_OFFSET - BRIQ_SB_BYTES, BRIQ_DATA_OFFSET);
     if (r == 0 && options->preallocate)
@@ -105,13 +110,18 @@ static int write_volume(struct briq_device *dev, const struct briq_create_option
     return r;
 }
 
+static int choose_geometry(const char *path, const struct briq_create_options *options,
+                           uint64_t device_bytes, struct briq_geometry *ret, struct briq_error *err)
+{
+    return briq_geometry_choose(path, options->size_bytes, options->limit_bytes, device_bytes,
+                                options->segment_shift, false, ret, err);
+}
+
 static int create_on(struct briq_device *dev, const char *path,
                      const struct briq_create_options *options, struct briq_error *err)
 {
     struct briq_geometry geometry;
-    uint64_t device_bytes = dev->fixed_size ? dev->size_bytes : 0;
-    int r = briq_geometry_choose(path, options->size_bytes, options->limit_bytes, device_bytes,
-                                 options->segment_shift, false, &geometry, err);
+    int r = choose_geometry(path, options, dev->fixed_size ? dev->size_bytes : 0, &geometry, err);
     if (r == 0 && dev->fixed_size && !options->force)
         r = refuse_used_device(dev, path, err);
     if (r == 0)
@@ -124,13 +134,14 @@ int briq_store_create(const char *path, const struct briq_create_options *option
 {
     struct stat st;
     bool existed = stat(path, &st) == 0;
+    struct briq_geometry geometry;
     struct briq_device *dev;
     if (options->accel > 64)
         return briq_error_set(err, -EINVAL, "%s: acceleration %u is not in 1 to 64", path,
                               options->accel);
-    int r = briq_geometry_check_size(path, options->size_bytes, err);
+    int r = choose_geometry(path, options, 0, &geometry, err);
     if (r < 0)
-        return r; /* before an existing file is touched */
+        return r; /* before an existing file is emptied */
     r = briq_file_open(path, BRIQ_FILE_CREATE | (options->force ? BRIQ_FILE_FORCE : 0), err, &dev);
     if (r < 0)
         return r;

@@ -30,13 +30,22 @@ static size_t windows_offset(uint32_t count)
     return PAGE + descs_bytes(count);
 }
 
-static void file_path(const struct briq_windows_options *options, char path[256])
+/* A name that was cut short would be that of another volume, or of its copy, too. */
+static int file_path(const struct briq_windows_options *options, char path[BRIQ_WINDOWS_PATH_MAX],
+                     struct briq_error *err)
 {
     char uuid[BRIQ_UUID_TEXT_MAX];
     briq_uuid_format(options->uuid, uuid);
-    snprintf(path, 256, "%s/briq-%s-%llu-%llx.%llx", options->dir, uuid,
-             (unsigned long long)options->incarnation, (unsigned long long)options->host_dev,
-             (unsigned long long)options->host_ino);
+    int n = snprintf(path, BRIQ_WINDOWS_PATH_MAX, "%s/briq-%s-%llu-%llx.%llx", options->dir, uuid,
+                     (unsigned long long)options->incarnation,
+                     (unsigned long long)options->host_dev, (unsigned long long)options->host_ino);
+    if (n < BRIQ_WINDOWS_PATH_MAX)
+        return 0;
+    path[0] = '\0';
+    return briq_error_set(err, -ENAMETOOLONG,
+                          "%s: append windows there would have too long a name: choose a directory "
+                          "with a shorter one",
+                          options->dir);
 }
 
 /* ---- making the pool ------------------------------------------------------------------------- */
@@ -53,7 +62,9 @@ static int back_with_memory(struct briq_windows *pool, size_t off, size_t len)
 static int map_file(struct briq_windows *pool, const struct briq_windows_options *options,
                     struct briq_error *err)
 {
-    file_path(options, pool->path);
+    int r = file_path(options, pool->path, err);
+    if (r < 0)
+        return r;
     /* We hold the volume's lock, and this incarnation has not begun: a file of that name is of an
      * opening that died before it wrote its superblock, and holds nothing. */
     unlink(pool->path);
@@ -62,7 +73,7 @@ static int map_file(struct briq_windows *pool, const struct briq_windows_options
         return briq_error_set(err, -errno, "%s: cannot create the append windows: %s", pool->path,
                               strerror(errno));
     size_t initial = windows_offset(pool->count) + (size_t)options->initial * pool->window_bytes;
-    int r = ftruncate(pool->fd, (off_t)pool->file_bytes) < 0 ? -errno : 0;
+    r = ftruncate(pool->fd, (off_t)pool->file_bytes) < 0 ? -errno : 0;
     if (r == 0)
         r = back_with_memory(pool, 0, initial);
     if (r == 0) {
@@ -109,7 +120,6 @@ static void write_header(struct briq_windows *pool, const struct briq_windows_op
         .host_ino = options->host_ino,
         .window_bytes = pool->window_bytes,
         .window_count = pool->count,
-        .owner_pid = getpid(),
         .magic = BRIQ_WINDOWS_MAGIC,
     };
     memcpy(header.uuid, options->uuid, sizeof header.uuid);
@@ -172,12 +182,6 @@ void briq_windows_fini(struct briq_windows *pool, bool unlink_file)
     pthread_mutex_destroy(&pool->lock);
     memset(pool, 0, sizeof *pool);
     pool->fd = -1;
-}
-
-void briq_windows_set_owner(struct briq_windows *pool)
-{
-    struct briq_windows_header *header = pool->file_base;
-    header->owner_pid = getpid();
 }
 
 /* ---- the life of a window -------------------------------------------------------------------- */
@@ -356,15 +360,17 @@ int briq_windows_left_open(const struct briq_windows_options *options,
                            struct briq_error *err)
 {
     memset(left, 0, sizeof *left);
-    file_path(options, left->path);
     *ret = BRIQ_LEFTOVER_NONE;
+    int r = file_path(options, left->path, err);
+    if (r < 0)
+        return r;
     int fd = open(left->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return 0;
     if (fd < 0)
         return briq_error_set(err, -errno, "%s: cannot open the append windows: %s", left->path,
                               strerror(errno));
-    int r = map_left(fd, left, err);
+    r = map_left(fd, left, err);
     close(fd);
     if (r < 0)
         return briq_error_set(err, r, "%s: cannot map the append windows: %s", left->path,

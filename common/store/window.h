@@ -38,6 +38,8 @@
 #ifndef BRIQ_WINDOWS_MAX
 #define BRIQ_WINDOWS_MAX 1024u
 #endif
+#define BRIQ_WINDOWS_PATH_MAX                                                                      \
+    256 /* with its end; a directory whose files would need more is refused */
 
 /* The file's first page. Host byte order: it never leaves this boot of this machine. */
 struct briq_windows_header {
@@ -47,7 +49,6 @@ struct briq_windows_header {
     uint8_t boot_id[16];
     uint64_t host_dev, host_ino; /* the volume's backing file */
     uint32_t window_bytes, window_count;
-    int64_t owner_pid;
 };
 
 /* One window, in the file. */
@@ -97,7 +98,7 @@ struct briq_windows {
     size_t file_bytes;
     int fd; /* -1: private memory */
     bool adopts;
-    char path[256];
+    char path[BRIQ_WINDOWS_PATH_MAX];
     struct briq_epoch *epoch;
     struct briq_waitq *waitq; /* woken when a window is free that somebody asked for in vain */
     pthread_mutex_t lock;     /* guards what follows */
@@ -128,9 +129,6 @@ int briq_windows_init(struct briq_windows *pool, const struct briq_windows_optio
 
 /* Frees the pool; `unlink_file`: nothing in it is needed any more. */
 void briq_windows_fini(struct briq_windows *pool, bool unlink_file);
-
-/* Writes the calling process into the header, after a fork. */
-void briq_windows_set_owner(struct briq_windows *pool);
 
 /* A free window, or NULL: none is free now, and the wait queue is woken when one is. Its bytes are
  * what they were. */
@@ -192,7 +190,7 @@ struct briq_windows_left {
     const struct briq_windows_header *header;
     struct briq_window_desc *descs;
     uint8_t *mem; /* window i at i * window_bytes */
-    char path[256];
+    char path[BRIQ_WINDOWS_PATH_MAX];
 };
 
 /* Looks for the file of (uuid, incarnation, backing file) of options. -EACCES when it belongs to

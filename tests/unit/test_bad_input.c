@@ -430,6 +430,25 @@ static void an_existing_file_is_replaced_by_force_only(void **state)
     test_volume_close(test_volume_open(f->path.text, NULL));
 }
 
+/* What is wrong with the options is told before the file is emptied. */
+static void a_volume_that_cannot_be_made_replaces_nothing(void **state)
+{
+    const struct fixture *f = fixture_of(state);
+    static const struct briq_create_options wrong[] = {
+        {.size_bytes = UINT64_C(1) << 30, .limit_bytes = 1 << 20, .force = true},
+        {.size_bytes = UINT64_C(1) << 30, .segment_shift = 23, .force = true},
+        {.size_bytes = 1000, .force = true},
+    };
+    struct briq_create_options options = {.size_bytes = 4096};
+    test_volume_create(f->path.text, &options);
+    for (unsigned i = 0; i < BRIQ_COUNT_OF(wrong); i++) {
+        struct briq_error err = {0};
+        assert_int_equal(briq_store_create(f->path.text, &wrong[i], &err), -EINVAL);
+        expect_line(&err, f->path.text, NULL);
+        test_volume_close(test_volume_open(f->path.text, NULL));
+    }
+}
+
 static void a_file_in_a_missing_directory_cannot_be_created(void **state)
 {
     const struct fixture *f = fixture_of(state);
@@ -524,6 +543,7 @@ int main(int argc, char **argv)
         CASE(impossible_options_are_refused_and_leave_no_file),
         CASE(possible_sizes_are_not_refused),
         CASE(an_existing_file_is_replaced_by_force_only),
+        CASE(a_volume_that_cannot_be_made_replaces_nothing),
         CASE(a_file_in_a_missing_directory_cannot_be_created),
         CASE(malformed_memory_volumes_are_refused),
         CASE(impossible_open_options_are_refused),
