@@ -108,7 +108,7 @@ int briq_nbd_request_status_payload(struct briq_nbd_request *request, const uint
     BRIQ_ASSERT(request->payload >= 8 && request->payload <= NBD_STATUS_PAYLOAD_MAX);
     bool wanted = false;
     for (uint64_t at = 8; at < request->payload; at += 4) {
-        if (nbd_get32(bytes + at) != NBD_CONTEXT_ID)
+        if (nbd_get32(bytes + at) != NBD_CONTEXT_ID || wanted)
             return -EINVAL;
         wanted = true;
     }

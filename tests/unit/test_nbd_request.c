@@ -176,6 +176,10 @@ static void a_list_of_contexts_is_taken_as_it_is(void **state)
     assert_int_equal(briq_nbd_request_status_payload(&request, bytes, &wanted), 0);
     assert_false(wanted);
 
+    request.payload = 16; /* the same one twice */
+    nbd_put32(nbd_put32(bytes + 8, NBD_CONTEXT_ID), NBD_CONTEXT_ID);
+    assert_int_equal(briq_nbd_request_status_payload(&request, bytes, &wanted), -EINVAL);
+
     static const uint64_t bad[] = {1, 7, 9, 11, NBD_STATUS_PAYLOAD_MAX + 4, UINT64_MAX};
     for (size_t i = 0; i < BRIQ_COUNT_OF(bad); i++) {
         request.payload = bad[i];
