@@ -132,12 +132,21 @@ static void release(struct briq_nbd_handshake *hs, struct briq_nbd_export_info *
     hs->catalog->release(hs->catalog->opaque, info->handle);
 }
 
+/* Whether its block status may be asked for. */
+static bool has_context(const struct briq_nbd_handshake *hs,
+                        const struct briq_nbd_export_info *info)
+{
+    return hs->session.allocation && hs->session.context_of == info->id;
+}
+
+/* A list of contexts makes sense where there is one to list. */
 static uint16_t transmission_flags(const struct briq_nbd_handshake *hs,
                                    const struct briq_nbd_export_info *info)
 {
+    bool lists = hs->session.extended && has_context(hs, info);
     return (uint16_t)(info->flags | NBD_FLAG_HAS_FLAGS |
                       (hs->session.structured ? NBD_FLAG_SEND_DF : 0) |
-                      (hs->session.extended ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0));
+                      (lists ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0));
 }
 
 static enum briq_nbd_next enter(struct briq_nbd_handshake *hs,
@@ -148,7 +157,7 @@ static enum briq_nbd_next enter(struct briq_nbd_handshake *hs,
     session->flags = transmission_flags(hs, info);
     session->handle = info->handle;
     session->writer = info->writer;
-    session->allocation = session->allocation && session->context_of == info->id;
+    session->allocation = has_context(hs, info);
     return NBD_NEXT_TRANSMIT;
 }
 
