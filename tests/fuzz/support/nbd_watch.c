@@ -305,7 +305,7 @@ static size_t chunk(struct fuzz_nbd_watch *w)
     if (w->replies_len < head)
         return 0;
     uint64_t len = w->extended ? nbd_get64(p + 24) : nbd_get32(p + 16);
-    BRIQ_ASSERT(w->structured && len <= NBD_PAYLOAD_MAX + 8);
+    BRIQ_ASSERT(w->structured && len <= NBD_PAYLOAD_ADVERTISED + 8);
     if (w->replies_len - head < len)
         return 0;
     struct fuzz_nbd_request *request = request_of(w, nbd_get64(p + 8));
