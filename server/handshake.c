@@ -357,6 +357,8 @@ static enum briq_nbd_next take_starttls(struct briq_nbd_handshake *hs, struct re
         return refuse_malformed(hs);
     if (!hs->tls_offered)
         return refuse(hs, NBD_REP_ERR_UNSUP, "this server has no TLS");
+    if (!hs->fixed)
+        return refuse(hs, NBD_REP_ERR_POLICY, "TLS is for clients of the fixed newstyle handshake");
     if (hs->secured)
         return refuse(hs, NBD_REP_ERR_INVALID, "TLS is in use already");
     /* Whoever was between us and the client may have agreed on all that. */
@@ -389,10 +391,10 @@ static const struct {
     {NBD_OPT_EXTENDED_HEADERS, take_extended},
 };
 
-/* Old clients, who name their export at once, can be told nothing. */
+/* Old clients, who name their export at once or cannot have TLS, can be told nothing. */
 static enum briq_nbd_next refuse_plain(struct briq_nbd_handshake *hs)
 {
-    if (hs->option == NBD_OPT_EXPORT_NAME)
+    if (hs->option == NBD_OPT_EXPORT_NAME || !hs->fixed)
         return NBD_NEXT_DROP;
     return refuse(hs, NBD_REP_ERR_TLS_REQD, "this server talks to clients over TLS alone");
 }

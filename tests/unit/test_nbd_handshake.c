@@ -547,6 +547,29 @@ static void nothing_goes_without_tls_where_it_is_required(void **state)
     end(&client);
 }
 
+static void tls_takes_the_fixed_newstyle(void **state)
+{
+    (void)state;
+    struct client client;
+    static const uint32_t flags[] = {0, NBD_FLAG_NO_ZEROES};
+    for (size_t i = 0; i < BRIQ_COUNT_OF(flags); i++) {
+        connect_with(&client, flags[i]);
+        client.hs.tls_offered = true;
+        option(&client, NBD_OPT_STARTTLS, "", 0);
+        assert_int_equal(only_reply(&client, NBD_OPT_STARTTLS), NBD_REP_ERR_POLICY);
+        option(&client, NBD_OPT_EXPORT_NAME, "disk", 4);
+        assert_int_equal(client.next, NBD_NEXT_TRANSMIT);
+        end(&client);
+
+        connect_with(&client, flags[i]);
+        client.hs.tls_offered = client.hs.tls_required = true;
+        option(&client, NBD_OPT_GO, go_disk, sizeof go_disk);
+        assert_int_equal(client.next, NBD_NEXT_DROP);
+        assert_int_equal(client.hs.out.len, 0);
+        end(&client);
+    }
+}
+
 static void abort_is_acknowledged(void **state)
 {
     (void)state;
@@ -605,6 +628,7 @@ int main(void)
         cmocka_unit_test(lists_of_contexts_are_offered_where_there_is_a_context),
         cmocka_unit_test(tls_forgets_what_was_agreed_on),
         cmocka_unit_test(nothing_goes_without_tls_where_it_is_required),
+        cmocka_unit_test(tls_takes_the_fixed_newstyle),
         cmocka_unit_test(abort_is_acknowledged),
         cmocka_unit_test_prestate(no_order_of_options_confuses_it, &prng),
     };
