@@ -71,8 +71,7 @@ void briq_exports_refuse(struct briq_exports *exports);
  */
 int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 
-/* The export of that name, held, or NULL. An empty name means the only one. */
-struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
+/* Lets go of an export. */
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
 
 /* A connection has chosen the export, which it holds: its figures are found there from now on. */

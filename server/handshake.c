@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/base/align.h"
+#include "common/base/utf8.h"
 #include "server/limits.h"
 #include "server/nbd.h"
 
@@ -90,21 +91,15 @@ static enum briq_nbd_next BRIQ_PRINTF(3, 4)
     va_start(args, fmt);
     int len = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (len < 0)
-        len = 0;
-    put_reply(hs, type, text, briq_min_u64((uint64_t)len, sizeof text - 1));
+    size_t shown = len < 0 ? 0 : briq_min_u64((uint64_t)len, sizeof text - 1);
+    briq_utf8_clean(text, shown); /* a client's own bytes may be among it */
+    put_reply(hs, type, text, shown);
     return NBD_NEXT_HAGGLE;
 }
 
 static enum briq_nbd_next refuse_malformed(struct briq_nbd_handshake *hs)
 {
     return refuse(hs, NBD_REP_ERR_INVALID, "option %u is malformed", hs->option);
-}
-
-/* A name as far as it can be shown. */
-static int shown(const struct text *name)
-{
-    return (int)briq_min_u64(name->len, 64);
 }
 
 static enum briq_nbd_next refuse_export(struct briq_nbd_handshake *hs, const struct text *name,
@@ -114,7 +109,8 @@ static enum briq_nbd_next refuse_export(struct briq_nbd_handshake *hs, const str
         return refuse(hs, NBD_REP_ERR_SHUTDOWN, "the server is shutting down");
     if (name->len == 0)
         return refuse(hs, NBD_REP_ERR_UNKNOWN, "there is no default export: name one");
-    return refuse(hs, NBD_REP_ERR_UNKNOWN, "unknown export '%.*s'", shown(name), name->bytes);
+    return refuse(hs, NBD_REP_ERR_UNKNOWN, "unknown export '%.*s'",
+                  (int)briq_utf8_clip(name->bytes, name->len, NBD_NAME_SHOWN_MAX), name->bytes);
 }
 
 /* ---- exports --------------------------------------------------------------------------------- */

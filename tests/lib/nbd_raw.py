@@ -242,6 +242,11 @@ def assemble(chunks, off, length):
     return bytes(data)
 
 
+def has_no_controls(text):
+    """Neither those of ASCII nor those of ISO 8859."""
+    return all(char >= " " and not "\x7f" <= char < "\xa0" for char in text)
+
+
 def memory_of(pid):
     """(resident, peak) bytes of a process."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
