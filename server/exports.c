@@ -355,16 +355,16 @@ void briq_exports_each(struct briq_exports *exports,
 
 /* ---- for handshakes -------------------------------------------------------------------------- */
 
-/* Whoever is the only one that may write must not think that further connections may, too. */
+/* Whoever is the only one that may write, or that may connect, must not think that further
+ * connections may, too. */
 static uint16_t flags_for(const struct briq_exports *exports, bool writes)
 {
-    const uint16_t readers = NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
-    const uint16_t writers = NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-                             NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
-                             NBD_FLAG_SEND_FAST_ZERO;
-    if (!writes)
-        return readers | NBD_FLAG_READ_ONLY;
-    return exports->one_writer ? writers : writers | NBD_FLAG_CAN_MULTI_CONN;
+    const uint16_t all = NBD_FLAG_SEND_CACHE;
+    const uint16_t writers = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
+                             NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+    bool alone = exports->one_connection || (writes && exports->one_writer);
+    return (uint16_t)(all | (writes ? writers : NBD_FLAG_READ_ONLY) |
+                      (alone ? 0 : NBD_FLAG_CAN_MULTI_CONN));
 }
 
 /* Under the lock. */

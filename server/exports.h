@@ -48,6 +48,7 @@ struct briq_exports {
     uint64_t last_id, last_conn_id;
     bool closing;          /* no new connections */
     bool one_writer;       /* constant: the first client of an export writes, others read */
+    bool one_connection;   /* constant: there is never more than one */
     pthread_cond_t let_go; /* somebody has let go of an export */
     struct briq_log log;
 };
