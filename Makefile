@@ -288,6 +288,8 @@ $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o \
 		$(TESTLIB) $(CLI_LIB) $(LIB)
 	$(call link,$(if $(FUZZING),-fsanitize=fuzzer) $(FUZZ_WRAP:%=-Wl$(comma)--wrap=%))
 $(B)/tests/fuzz/fuzz_import: FUZZ_WRAP := pthread_create pthread_join
+$(B)/tests/fuzz/fuzz_nbd: FUZZ_WRAP := $(addprefix briq_tls_,open close handshake decrypt encrypt \
+	has_rest bye peer)
 $(B)/tests/fuzz/fuzz_options: $(call objects,nbdkit-plugin/params.c nbdkit-plugin/server_args.c)
 
 # An nbdkit that finds the plugin of this tree under its short name; see ./run.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cli/daemon.h"
+#include "cli/live.h"
 #include "cli/report.h"
 #include "cli/verb.h"
 #include "common/base/size.h"
@@ -48,16 +49,18 @@ static void print_export(struct json_object *export)
 {
     char size[BRIQ_SIZE_TEXT_MAX];
     const char *uri = briq_field_text_or_null(export, "uri"), *device = NULL;
+    struct briq_live_name name, volume;
     struct json_object *object = NULL;
     if (json_object_object_get_ex(export, "device", &object))
         device = briq_field_text_or_null(object, "path");
     printf("  %-16s %10s  %" PRIu64 " connected%s  %s  %s%s%s\n",
-           briq_field_text_or_null(export, "name"),
+           briq_live_name(briq_field_text_or_null(export, "name"), 0, &name),
            briq_size_format(briq_field_number_or_0(export, "size"), size),
            briq_field_number_or_0(export, "connections"),
            briq_field_true(export, "read_only") ? ", read-only" : "",
-           briq_field_text_or_null(export, "volume"), uri != NULL ? uri : "",
-           uri != NULL && device != NULL ? "  " : "", device != NULL ? device : "");
+           briq_live_name(briq_field_text_or_null(export, "volume"), 0, &volume),
+           uri != NULL ? uri : "", uri != NULL && device != NULL ? "  " : "",
+           device != NULL ? device : "");
 }
 
 static void print_daemon(struct json_object *daemon)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/daemon.h"
+#include "cli/live.h"
 #include "cli/report.h"
 #include "cli/verb.h"
 #include "common/control/fields.h"
@@ -60,8 +61,10 @@ static void print(struct json_object *report)
         return;
     for (size_t i = 0; i < json_object_array_length(exports); i++) {
         struct json_object *export = json_object_array_get_idx(exports, i);
+        struct briq_live_name name;
+        briq_live_name(briq_field_text_or_null(export, "name"), 0, &name);
         if (json_object_object_get_ex(export, "counters", &counters))
-            print_counters(briq_field_text_or_null(export, "name"), counters, 0);
+            print_counters(name.text, counters, 0);
     }
 }
 

@@ -125,11 +125,10 @@ static int print_change(struct stat_job *job, struct json_object *daemons, doubl
         struct json_object *line = json_object_new_object();
         bool fine = briq_field_set_number(line, "milliseconds", (uint64_t)(seconds * 1e3 + 0.5));
         fine = briq_field_set(line, "daemons", json_object_get(daemons)) && fine;
-        if (fine)
-            printf("%s\n", json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
+        int r = fine ? briq_report_print_json_line(line, stdout) : -ENOMEM;
         json_object_put(line);
-        if (!fine)
-            return -ENOMEM;
+        if (r < 0)
+            return r;
     }
     return fflush(stdout) == 0 ? 0 : -errno;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/size.h"
+#include "common/base/utf8.h"
 
 void briq_report_init(struct briq_report *report, bool json)
 {
@@ -175,14 +176,35 @@ static void print_lines(const struct briq_report *report, FILE *out)
         fprintf(out, "%-*s  %s\n", width, report->lines[i].label, report->lines[i].value);
 }
 
-int briq_report_print_json(struct json_object *object, FILE *out)
+/* JSON is UTF-8, and names of files may be any bytes: what is no character is told as %XX. */
+static int print_json(struct json_object *object, int style, FILE *out)
 {
-    const char *text = json_object_to_json_string_ext(
-        object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+    size_t left = 0;
+    const char *text =
+        json_object_to_json_string_length(object, style | JSON_C_TO_STRING_NOSLASHESCAPE, &left);
     if (text == NULL)
         return -ENOMEM;
-    fprintf(out, "%s\n", text);
+    while (left > 0) {
+        unsigned len = briq_utf8_length(text, left), step = len > 0 ? len : 1;
+        if (len > 0)
+            fwrite(text, 1, len, out);
+        else
+            fprintf(out, "%%%02X", (unsigned char)*text);
+        text += step;
+        left -= step;
+    }
+    fputc('\n', out);
     return 0;
+}
+
+int briq_report_print_json(struct json_object *object, FILE *out)
+{
+    return print_json(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED, out);
+}
+
+int briq_report_print_json_line(struct json_object *object, FILE *out)
+{
+    return print_json(object, JSON_C_TO_STRING_PLAIN, out);
 }
 
 int briq_report_print(const struct briq_report *report, FILE *out)

@@ -54,6 +54,8 @@ void briq_report_append(struct briq_report *report, const char *key, const char 
 
 /* Prints what another made as the JSON of a report looks. Returns as the next. */
 int briq_report_print_json(struct json_object *object, FILE *out) BRIQ_MUST;
+/* The same on one line. */
+int briq_report_print_json_line(struct json_object *object, FILE *out) BRIQ_MUST;
 
 /* Returns 0 or -ENOMEM; failures of `out` show in ferror(). */
 int briq_report_print(const struct briq_report *report, FILE *out) BRIQ_MUST;

@@ -389,6 +389,8 @@ static bool take_status_payload(struct briq_nbd_conn *conn)
     if (r == 0)
         r = briq_nbd_request_check(&conn->session, &job->request, briq_store_size(conn->store),
                                    &job->why);
+    else
+        job->why = "a context that was not agreed on, or one twice";
     job->error = r;
     note_check(job);
     briq_nbd_job_begin(job);

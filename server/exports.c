@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/utf8.h"
 #include "server/nbd.h"
 #include "server/server.h"
 
@@ -22,7 +23,7 @@ static struct briq_export *export_of(struct briq_node *node)
     return BRIQ_CONTAINER_OF(node, struct briq_export, node);
 }
 
-/* Under the lock. */
+/* Under the lock. An empty name means the only one. */
 static struct briq_export *find(struct briq_exports *exports, const char *name, size_t len)
 {
     struct briq_node *node = exports->list.head.next;
@@ -354,26 +355,16 @@ void briq_exports_each(struct briq_exports *exports,
 
 /* ---- for handshakes -------------------------------------------------------------------------- */
 
-struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len)
-{
-    pthread_mutex_lock(&exports->lock);
-    struct briq_export *export = find(exports, name, len);
-    if (export != NULL)
-        export->refs++;
-    pthread_mutex_unlock(&exports->lock);
-    return export;
-}
-
-/* Whoever is the only one that may write must not think that further connections may, too. */
+/* Whoever is the only one that may write, or that may connect, must not think that further
+ * connections may, too. */
 static uint16_t flags_for(const struct briq_exports *exports, bool writes)
 {
-    const uint16_t readers = NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
-    const uint16_t writers = NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-                             NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
-                             NBD_FLAG_SEND_FAST_ZERO;
-    if (!writes)
-        return readers | NBD_FLAG_READ_ONLY;
-    return exports->one_writer ? writers : writers | NBD_FLAG_CAN_MULTI_CONN;
+    const uint16_t all = NBD_FLAG_SEND_CACHE;
+    const uint16_t writers = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
+                             NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+    bool alone = exports->one_connection || (writes && exports->one_writer);
+    return (uint16_t)(all | (writes ? writers : NBD_FLAG_READ_ONLY) |
+                      (alone ? 0 : NBD_FLAG_CAN_MULTI_CONN));
 }
 
 /* Under the lock. */
@@ -395,22 +386,33 @@ static void describe(const struct briq_exports *exports, struct briq_export *exp
     briq_source_describe(export->store, info->description);
 }
 
+/* Whoever can connect can make names up: what they wrote there must not look like our lines. */
+static void log_unknown(const struct briq_exports *exports, const char *name, size_t len)
+{
+    char shown[NBD_NAME_SHOWN_MAX];
+    size_t end = briq_utf8_clip(name, len, sizeof shown);
+    if (end > 0)
+        memcpy(shown, name, end);
+    briq_utf8_clean(shown, end);
+    briq_log_line(&exports->log, BRIQ_LOG_INFO, "a client asked for an unknown export '%.*s'",
+                  (int)end, shown);
+}
+
 static int catalog_find(void *opaque, const char *name, size_t len,
                         struct briq_nbd_export_info *ret)
 {
     struct briq_exports *exports = opaque;
-    if (exports->closing)
-        return -ESHUTDOWN;
-    struct briq_export *export = briq_exports_get(exports, name, len);
-    if (export == NULL) {
-        briq_log_line(&exports->log, BRIQ_LOG_INFO, "a client asked for an unknown export '%.*s'",
-                      (int)(len < 64 ? len : 64), name);
-        return -ENOENT;
-    }
     pthread_mutex_lock(&exports->lock);
-    describe(exports, export, ret);
+    struct briq_export *export = exports->closing ? NULL : find(exports, name, len);
+    int r = export != NULL ? 0 : exports->closing ? -ESHUTDOWN : -ENOENT;
+    if (r == 0) {
+        export->refs++;
+        describe(exports, export, ret);
+    }
     pthread_mutex_unlock(&exports->lock);
-    return 0;
+    if (r == -ENOENT)
+        log_unknown(exports, name, len);
+    return r;
 }
 
 static void catalog_release(void *opaque, void *handle)

@@ -48,6 +48,7 @@ struct briq_exports {
     uint64_t last_id, last_conn_id;
     bool closing;          /* no new connections */
     bool one_writer;       /* constant: the first client of an export writes, others read */
+    bool one_connection;   /* constant: there is never more than one */
     pthread_cond_t let_go; /* somebody has let go of an export */
     struct briq_log log;
 };
@@ -71,8 +72,7 @@ void briq_exports_refuse(struct briq_exports *exports);
  */
 int briq_exports_close(struct briq_exports *exports) BRIQ_MUST;
 
-/* The export of that name, held, or NULL. An empty name means the only one. */
-struct briq_export *briq_exports_get(struct briq_exports *exports, const char *name, size_t len);
+/* Lets go of an export. */
 void briq_exports_put(struct briq_exports *exports, struct briq_export *export);
 
 /* A connection has chosen the export, which it holds: its figures are found there from now on. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/base/align.h"
+#include "common/base/utf8.h"
 #include "server/limits.h"
 #include "server/nbd.h"
 
@@ -90,21 +91,15 @@ static enum briq_nbd_next BRIQ_PRINTF(3, 4)
     va_start(args, fmt);
     int len = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (len < 0)
-        len = 0;
-    put_reply(hs, type, text, briq_min_u64((uint64_t)len, sizeof text - 1));
+    size_t shown = len < 0 ? 0 : briq_min_u64((uint64_t)len, sizeof text - 1);
+    briq_utf8_clean(text, shown); /* a client's own bytes may be among it */
+    put_reply(hs, type, text, shown);
     return NBD_NEXT_HAGGLE;
 }
 
 static enum briq_nbd_next refuse_malformed(struct briq_nbd_handshake *hs)
 {
     return refuse(hs, NBD_REP_ERR_INVALID, "option %u is malformed", hs->option);
-}
-
-/* A name as far as it can be shown. */
-static int shown(const struct text *name)
-{
-    return (int)briq_min_u64(name->len, 64);
 }
 
 static enum briq_nbd_next refuse_export(struct briq_nbd_handshake *hs, const struct text *name,
@@ -114,7 +109,8 @@ static enum briq_nbd_next refuse_export(struct briq_nbd_handshake *hs, const str
         return refuse(hs, NBD_REP_ERR_SHUTDOWN, "the server is shutting down");
     if (name->len == 0)
         return refuse(hs, NBD_REP_ERR_UNKNOWN, "there is no default export: name one");
-    return refuse(hs, NBD_REP_ERR_UNKNOWN, "unknown export '%.*s'", shown(name), name->bytes);
+    return refuse(hs, NBD_REP_ERR_UNKNOWN, "unknown export '%.*s'",
+                  (int)briq_utf8_clip(name->bytes, name->len, NBD_NAME_SHOWN_MAX), name->bytes);
 }
 
 /* ---- exports --------------------------------------------------------------------------------- */
@@ -132,12 +128,21 @@ static void release(struct briq_nbd_handshake *hs, struct briq_nbd_export_info *
     hs->catalog->release(hs->catalog->opaque, info->handle);
 }
 
+/* Whether its block status may be asked for. */
+static bool has_context(const struct briq_nbd_handshake *hs,
+                        const struct briq_nbd_export_info *info)
+{
+    return hs->session.allocation && hs->session.context_of == info->id;
+}
+
+/* A list of contexts makes sense where there is one to list. */
 static uint16_t transmission_flags(const struct briq_nbd_handshake *hs,
                                    const struct briq_nbd_export_info *info)
 {
+    bool lists = hs->session.extended && has_context(hs, info);
     return (uint16_t)(info->flags | NBD_FLAG_HAS_FLAGS |
                       (hs->session.structured ? NBD_FLAG_SEND_DF : 0) |
-                      (hs->session.extended ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0));
+                      (lists ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0));
 }
 
 static enum briq_nbd_next enter(struct briq_nbd_handshake *hs,
@@ -148,7 +153,7 @@ static enum briq_nbd_next enter(struct briq_nbd_handshake *hs,
     session->flags = transmission_flags(hs, info);
     session->handle = info->handle;
     session->writer = info->writer;
-    session->allocation = session->allocation && session->context_of == info->id;
+    session->allocation = has_context(hs, info);
     return NBD_NEXT_TRANSMIT;
 }
 
@@ -348,6 +353,8 @@ static enum briq_nbd_next take_starttls(struct briq_nbd_handshake *hs, struct re
         return refuse_malformed(hs);
     if (!hs->tls_offered)
         return refuse(hs, NBD_REP_ERR_UNSUP, "this server has no TLS");
+    if (!hs->fixed)
+        return refuse(hs, NBD_REP_ERR_POLICY, "TLS is for clients of the fixed newstyle handshake");
     if (hs->secured)
         return refuse(hs, NBD_REP_ERR_INVALID, "TLS is in use already");
     /* Whoever was between us and the client may have agreed on all that. */
@@ -380,10 +387,10 @@ static const struct {
     {NBD_OPT_EXTENDED_HEADERS, take_extended},
 };
 
-/* Old clients, who name their export at once, can be told nothing. */
+/* Old clients, who name their export at once or cannot have TLS, can be told nothing. */
 static enum briq_nbd_next refuse_plain(struct briq_nbd_handshake *hs)
 {
-    if (hs->option == NBD_OPT_EXPORT_NAME)
+    if (hs->option == NBD_OPT_EXPORT_NAME || !hs->fixed)
         return NBD_NEXT_DROP;
     return refuse(hs, NBD_REP_ERR_TLS_REQD, "this server talks to clients over TLS alone");
 }

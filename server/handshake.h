@@ -33,6 +33,8 @@
 /* Options of one connection. */
 #define NBD_OPTIONS_MAX     256u
 #define NBD_DESCRIPTION_MAX 128u
+/* Of a name that a client made up, in what is said of it. */
+#define NBD_NAME_SHOWN_MAX 64u
 /* Of our one meta context. */
 #define NBD_CONTEXT_ID 1u
 

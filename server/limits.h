@@ -4,7 +4,7 @@
  * socket buffers, and so with the client: nothing here grows.
  *
  * Memory of a connection is at most NBD_CONN_BYTES_MAX, and one reply that must not be divided: a
- * read without structured replies, or with DF, which has up to NBD_PAYLOAD_MAX bytes. On top come 35
+ * read without structured replies, which has up to NBD_PAYLOAD_MAX bytes, or with DF. On top come 35
  * KiB of figures, and what the kernel keeps for its socket: see --sndbuf and --rcvbuf. With TLS
  * besides: as much of what was received again, TUNNEL_BUFS buffers of what was decrypted,
  * TUNNEL_OUT_BYTES_MAX to be sent, and what GnuTLS has for a session.
@@ -15,7 +15,7 @@
 #include "common/store/store.h"
 
 /* The largest request that clients should send, and that is taken: larger ones are an error, and a
- * write with a larger payload ends the connection. */
+ * write with a larger payload ends the connection. No chunk of a reply is larger than the first. */
 #define NBD_PAYLOAD_ADVERTISED (UINT32_C(32) << 20)
 #define NBD_PAYLOAD_MAX        BRIQ_REQUEST_BYTES_MAX
 

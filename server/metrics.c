@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/utf8.h"
+
 /* Bounds of the histograms' buckets: powers of two, 1.024 microseconds to 17.2 seconds. */
 #define BOUND_FIRST 10u
 #define BOUND_LAST  34u
@@ -61,39 +63,23 @@ static void put_value(FILE *out, const struct metric *metric, const void *from)
 
 /* ---- labels ---------------------------------------------------------------------------------- */
 
-/* Bytes of the character at c in UTF-8; 0: that is none. */
-static unsigned utf8_length(const unsigned char *c)
-{
-    unsigned len = c[0] < 0x80                    ? 1
-                   : c[0] >= 0xc2 && c[0] <= 0xdf ? 2
-                   : (c[0] & 0xf0) == 0xe0        ? 3
-                   : c[0] >= 0xf0 && c[0] <= 0xf4 ? 4
-                                                  : 0;
-    for (unsigned i = 1; i < len; i++)
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-    bool surrogate = c[0] == 0xed && len == 3 && c[1] >= 0xa0;
-    bool longer = (c[0] == 0xe0 && len == 3 && c[1] < 0xa0) ||
-                  (c[0] == 0xf0 && len == 4 && c[1] < 0x90) ||
-                  (c[0] == 0xf4 && len == 4 && c[1] >= 0x90);
-    return surrogate || longer ? 0 : len;
-}
-
 /* Names of files may be any bytes; what is not UTF-8 is told as %XX. */
 static void put_label(FILE *out, const char *name, const char *value)
 {
+    size_t left = strlen(value);
     fprintf(out, "%s=\"", name);
-    for (const unsigned char *c = (const unsigned char *)value; *c != '\0';) {
-        unsigned len = utf8_length(c);
+    for (const char *c = value; left > 0;) {
+        unsigned len = briq_utf8_length(c, left), step = len > 0 ? len : 1;
         if (len == 0)
-            fprintf(out, "%%%02X", *c);
+            fprintf(out, "%%%02X", (unsigned char)*c);
         else if (*c == '\n')
             fputs("\\n", out);
         else if (*c == '\\' || *c == '"')
             fprintf(out, "\\%c", *c);
         else
             fwrite(c, 1, len, out);
-        c += len > 0 ? len : 1;
+        c += step;
+        left -= step;
     }
     fputc('"', out);
 }

@@ -71,6 +71,17 @@ static int check_status(const struct briq_nbd_session *session,
     return 0;
 }
 
+/* What goes over the wire in one piece is no larger than what clients were told. */
+static int check_payload(const struct briq_nbd_request *request, const char **ret_why)
+{
+    bool whole = request->type == NBD_CMD_READ && (request->flags & NBD_CMD_FLAG_DF) != 0;
+    if (whole && request->len > NBD_PAYLOAD_ADVERTISED)
+        return refuse(ret_why, "too large for a reply in one piece", -EOVERFLOW);
+    if (commands[request->type].moves_data && request->len > NBD_PAYLOAD_MAX)
+        return refuse(ret_why, "larger than a request may be", -EINVAL);
+    return 0;
+}
+
 static int check_range(const struct briq_nbd_request *request, uint64_t size_bytes,
                        const char **ret_why)
 {
@@ -96,9 +107,9 @@ int briq_nbd_request_check(const struct briq_nbd_session *session,
         return request->off == 0 && request->len == 0
                    ? 0
                    : refuse(ret_why, "a flush has no range", -EINVAL);
-    if (commands[type].moves_data && request->len > NBD_PAYLOAD_MAX)
-        return refuse(ret_why, "larger than a request may be", -EINVAL);
-    int r = type == NBD_CMD_BLOCK_STATUS ? check_status(session, request, ret_why) : 0;
+    int r = check_payload(request, ret_why);
+    if (r == 0 && type == NBD_CMD_BLOCK_STATUS)
+        r = check_status(session, request, ret_why);
     return r < 0 ? r : check_range(request, size_bytes, ret_why);
 }
 
@@ -108,7 +119,7 @@ int briq_nbd_request_status_payload(struct briq_nbd_request *request, const uint
     BRIQ_ASSERT(request->payload >= 8 && request->payload <= NBD_STATUS_PAYLOAD_MAX);
     bool wanted = false;
     for (uint64_t at = 8; at < request->payload; at += 4) {
-        if (nbd_get32(bytes + at) != NBD_CONTEXT_ID)
+        if (nbd_get32(bytes + at) != NBD_CONTEXT_ID || wanted)
             return -EINVAL;
         wanted = true;
     }

@@ -44,7 +44,8 @@ int briq_nbd_request_check(const struct briq_nbd_session *session,
 
 /*
  * Takes the payload (request->payload bytes) of a block status request that passed the check: sets
- * request->len and *ret_wanted, whether base:allocation is among the contexts. 0 or -EINVAL.
+ * request->len and *ret_wanted, whether base:allocation is among the contexts. 0; or -EINVAL: there is
+ * one that was not agreed on, or one twice.
  */
 int briq_nbd_request_status_payload(struct briq_nbd_request *request, const uint8_t *bytes,
                                     bool *ret_wanted) BRIQ_MUST;

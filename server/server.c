@@ -94,6 +94,7 @@ int briq_server_open(const struct briq_server_options *options, struct briq_erro
     pthread_mutex_init(&server->watch, NULL);
     briq_exports_init(&server->exports, &server->options.log);
     server->exports.one_writer = server->options.one_writer;
+    server->exports.one_connection = server->options.max_connections == 1;
     *ret = server;
     return 0;
 }

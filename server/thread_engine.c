@@ -39,8 +39,8 @@ struct thread_conn {
     struct thread_engine *engine;
     int fd;
     const struct briq_export *export; /* once it is chosen; under the engine's lock */
-    atomic_bool leaving;              /* its export is taken away, or has a new size */
-    bool again;                       /* there is more to do at once */
+    atomic_bool leaving; /* its export is taken away, or has a new size; or the server ends */
+    bool again;          /* there is more to do at once */
     sem_t woken;
     struct briq_out_pool pool;
     struct briq_recv_buf bufs[RECV_BUFS], *free;
@@ -352,14 +352,6 @@ static void *run_acceptor(void *opaque)
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
-/* Under the lock. Receiving ends at once; sending, when it must. */
-static void shut_all(struct thread_engine *engine, int how)
-{
-    for (struct briq_node *node = engine->conns.head.next; node != &engine->conns.head;
-         node = node->next)
-        shutdown(BRIQ_CONTAINER_OF(node, struct thread_conn, node)->fd, how);
-}
-
 static struct timespec drain_end(const struct thread_engine *engine)
 {
     struct timespec end;
@@ -368,7 +360,7 @@ static struct timespec drain_end(const struct thread_engine *engine)
     return end;
 }
 
-/* Under the lock. Those that the drop has marked; how many there still are. */
+/* Under the lock. Shuts those that were told to leave; how many there still are. */
 static unsigned shut_leaving(struct thread_engine *engine, int how)
 {
     unsigned count = 0;
@@ -384,15 +376,15 @@ static unsigned shut_leaving(struct thread_engine *engine, int how)
     return count;
 }
 
-static unsigned drop_export(struct briq_server *server, const struct briq_export *export)
+/* Under the lock. Ends the connections to an export, NULL: all. Nothing more is taken in, which also
+ * wakes those that receive; sending ends when it must. Returns how many there were. */
+static unsigned end_conns(struct thread_engine *engine, const struct briq_export *export)
 {
-    struct thread_engine *engine = server->engine;
     const struct timespec end = drain_end(engine);
-    pthread_mutex_lock(&engine->lock);
     for (struct briq_node *node = engine->conns.head.next; node != &engine->conns.head;
          node = node->next) {
         struct thread_conn *conn = BRIQ_CONTAINER_OF(node, struct thread_conn, node);
-        if (conn->export == export)
+        if (export == NULL || conn->export == export)
             atomic_store(&conn->leaving, true);
     }
     unsigned count = shut_leaving(engine, SHUT_RD);
@@ -402,23 +394,16 @@ static unsigned drop_export(struct briq_server *server, const struct briq_export
     (void)shut_leaving(engine, SHUT_RDWR);
     while (shut_leaving(engine, -1) > 0)
         pthread_cond_wait(&engine->gone, &engine->lock);
-    pthread_mutex_unlock(&engine->lock);
     return count;
 }
 
-static void end_conns(struct thread_engine *engine)
+static unsigned drop_export(struct briq_server *server, const struct briq_export *export)
 {
-    const struct timespec end = drain_end(engine);
+    struct thread_engine *engine = server->engine;
     pthread_mutex_lock(&engine->lock);
-    engine->stopping = true;
-    shut_all(engine, SHUT_RD);
-    int r = 0;
-    while (!briq_list_empty(&engine->conns) && r == 0)
-        r = pthread_cond_timedwait(&engine->gone, &engine->lock, &end);
-    shut_all(engine, SHUT_RDWR);
-    while (!briq_list_empty(&engine->conns))
-        pthread_cond_wait(&engine->gone, &engine->lock);
+    unsigned count = end_conns(engine, export);
     pthread_mutex_unlock(&engine->lock);
+    return count;
 }
 
 static void free_engine(struct briq_server *server)
@@ -437,7 +422,10 @@ static void stop(struct briq_server *server)
     struct thread_engine *engine = server->engine;
     (void)eventfd_write(engine->stop_fd, 1);
     pthread_join(engine->acceptor, NULL);
-    end_conns(engine);
+    pthread_mutex_lock(&engine->lock);
+    engine->stopping = true;
+    (void)end_conns(engine, NULL);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 static int start(struct briq_server *server, struct briq_error *err)

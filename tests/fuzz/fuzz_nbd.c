@@ -5,12 +5,14 @@
  * replies or takes its time. No socket, no thread; the exports stay open from one input to the next.
  *
  * Behind the server stands a client (nbd_watch.h) that knows the protocol by itself. What a
- * connection holds is counted all the time, and in the end nothing of it may be left.
+ * connection holds is counted all the time, and in the end nothing of it may be left. TLS is all the
+ * server's but for the cipher (plain_tls.h): it may be offered, or required, and then what was
+ * negotiated already is so behind STARTTLS, perhaps with something in the clear before it.
  *
  *   byte 0: bits 0-2 what was negotiated already (0: nothing; the input is the client's whole stream);
  *           bits 3-4 in what pieces the stream comes; bit 5 operations end later, in any order; bit 6
  *           replies are read late; bit 7 it is cut off in the middle (killed, or drained)
- *   byte 1: a seed for all that
+ *   byte 1: a seed for all that; bits 0-2 whether there is TLS, see below
  *   then what the client sends. When something was negotiated these are headers of requests only:
  *   payloads are made up, and each request gets a cookie of its own.
  */
@@ -25,6 +27,7 @@
 #include "server/nbd.h"
 #include "server/reply.h"
 #include "tests/fuzz/support/nbd_watch.h"
+#include "tests/fuzz/support/plain_tls.h"
 #include "tests/fuzz/support/volume.h"
 
 #define DISK_BYTES  ((uint64_t)512 << 10)
@@ -175,12 +178,40 @@ static const struct {
     {true, true, false, true, false, "frozen"}, {true, true, false, false, true, "disk"},
 };
 
-static void put_handshake(struct stream *s, unsigned how)
+static const uint8_t query[] = "\0\0\0\1\0\0\0\17base:allocation";
+
+/* What a seed says of TLS. */
+struct tls {
+    bool offered, required;
+    bool late; /* the client negotiates something before it asks for it */
+};
+
+static struct tls tls_of(unsigned seed)
 {
-    static const uint8_t query[] = "\0\0\0\1\0\0\0\17base:allocation";
+    unsigned how = seed & 7;
+    return (struct tls){.offered = how == 1 || how == 2 || how == 4 || how == 6,
+                        .required = how == 4 || how == 6,
+                        .late = how == 2 || how == 6};
+}
+
+/* Up to the hello of TLS, the hello among it. */
+static void put_starttls(struct stream *s, const char *name, bool late)
+{
+    if (late) {
+        put_option(s, NBD_OPT_EXTENDED_HEADERS, NULL, 0);
+        put_named_option(s, NBD_OPT_SET_META_CONTEXT, name, query, sizeof query - 1);
+    }
+    put_option(s, NBD_OPT_STARTTLS, NULL, 0);
+    put(s, "hello", PLAIN_TLS_HELLO_BYTES);
+}
+
+static void put_handshake(struct stream *s, unsigned how, const struct tls *tls)
+{
     const uint8_t flags[4] = {0, 0, 0, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES};
     const char *name = beginnings[how].name;
     put(s, flags, sizeof flags);
+    if (tls->offered)
+        put_starttls(s, name, tls->late);
     if (beginnings[how].structured)
         put_option(s, NBD_OPT_STRUCTURED_REPLY, NULL, 0);
     if (beginnings[how].extended)
@@ -231,7 +262,8 @@ static bool put_request(struct stream *s, struct fuzz_input *in, bool extended, 
     return true;
 }
 
-static void make_stream(struct stream *s, unsigned how, struct fuzz_input *in)
+static void make_stream(struct stream *s, unsigned how, const struct tls *tls,
+                        struct fuzz_input *in)
 {
     uint64_t number = 1;
     size_t len;
@@ -241,7 +273,7 @@ static void make_stream(struct stream *s, unsigned how, struct fuzz_input *in)
         put(s, bytes, len);
         return;
     }
-    put_handshake(s, how);
+    put_handshake(s, how, tls);
     while (in->left > 0 && put_request(s, in, beginnings[how].extended, number))
         number++;
 }
@@ -255,6 +287,8 @@ struct drive {
     const struct stream *stream;
     unsigned pieces;
     bool later, late;
+    bool hasty;    /* does not wait for the answer to STARTTLS */
+    bool tunnel;   /* there is one */
     size_t cut_at; /* of the stream; SIZE_MAX: never */
     bool cut, again;
     bool changed;     /* the export */
@@ -352,14 +386,20 @@ static void release(struct briq_recv_buf *buf)
     free(buf);
 }
 
+/* What the client can send now. */
+static size_t sendable(const struct drive *d)
+{
+    size_t end = d->hasty ? d->stream->len : fuzz_nbd_watch_may_give(d->watch);
+    return end > d->watch->given ? end - d->watch->given : 0;
+}
+
 /* Into memory that ends where it ends, so that nothing beyond is read unnoticed. */
 static void receive(struct drive *d)
 {
     static const size_t most[] = {NBD_RECV_BYTES, 1000, 100, 12};
-    size_t len = briq_min_u64(d->stream->len - d->watch->given,
-                              1 + briq_prng_below(&d->prng, most[d->pieces]));
+    size_t len = briq_min_u64(sendable(d), 1 + briq_prng_below(&d->prng, most[d->pieces]));
     if (d->pieces == 0)
-        len = briq_min_u64(d->stream->len - d->watch->given, NBD_RECV_BYTES);
+        len = briq_min_u64(sendable(d), NBD_RECV_BYTES);
     if (len == 0) {
         briq_nbd_conn_eof(&d->conn);
         return;
@@ -395,6 +435,20 @@ static void expect_limits(const struct drive *d)
     BRIQ_ASSERT(conn->out.committed <= conn->out.bytes && conn->out.bytes <= conn->out.held);
     BRIQ_ASSERT(conn->gather_room <= NBD_OPTION_BYTES_MAX);
     BRIQ_ASSERT(conn->jobs_busy <= NBD_JOBS_MAX && d->waiting <= conn->jobs_busy);
+    BRIQ_ASSERT(conn->tunnel == NULL ||
+                conn->tunnel->out.bytes <= TUNNEL_OUT_BYTES_MAX + 5 * BRIQ_TLS_OUT_MIN);
+}
+
+/* When TLS begins nothing may have come behind the option that asks for it. */
+static void expect_tunnel(struct drive *d)
+{
+    const uint8_t *end = d->stream->bytes + d->watch->given;
+    if (d->tunnel || d->conn.tunnel == NULL)
+        return;
+    d->tunnel = true;
+    BRIQ_ASSERT(d->watch->given >= 4 + NBD_OPTION_HEADER);
+    BRIQ_ASSERT(nbd_get64(end - NBD_OPTION_HEADER) == NBD_OPTION_MAGIC);
+    BRIQ_ASSERT(nbd_get64(end - 8) == (uint64_t)NBD_OPT_STARTTLS << 32);
 }
 
 /* The socket's side: what can be sent is, at once or when there is nothing else to do. False: there
@@ -432,21 +486,24 @@ static bool turn(struct drive *d)
         d->again = false;
         return true;
     }
-    if (briq_nbd_conn_wants_input(conn)) {
+    bool waits = sendable(d) == 0 && d->watch->given < d->stream->len;
+    if (briq_nbd_conn_wants_input(conn) && !waits) {
         receive(d);
         return true;
     }
     return send_some(d, true);
 }
 
-static void run_connection(struct drive *d)
+static void run_connection(struct drive *d, const struct tls *tls)
 {
     BRIQ_ASSERT(briq_nbd_conn_init(&d->conn, &host, &world.table, &world.pool) == 0);
+    briq_nbd_conn_secure(&d->conn, tls->offered ? fuzz_plain_tls_creds() : NULL, tls->required);
     unsigned turns = 0;
     do {
         briq_nbd_conn_advance(&d->conn);
         briq_nbd_conn_batch_end(&d->conn, d->late);
         expect_limits(d);
+        expect_tunnel(d);
         BRIQ_ASSERT(++turns < TURNS_MAX);
     } while (turn(d));
     BRIQ_ASSERT(briq_nbd_conn_over(&d->conn));
@@ -454,6 +511,7 @@ static void run_connection(struct drive *d)
     fuzz_nbd_watch_end(d->watch, d->conn.dead, d->cut);
     briq_nbd_conn_fini(&d->conn);
     BRIQ_ASSERT(world.disk.refs == 1 && world.frozen.refs == 1);
+    BRIQ_ASSERT(fuzz_plain_tls_sessions() == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -463,8 +521,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct drive d;
     struct fuzz_input in = {data, size};
     unsigned how = (unsigned)fuzz_number(&in, 1), seed = (unsigned)fuzz_number(&in, 1);
+    const struct tls tls = tls_of(seed);
     open_world();
-    make_stream(&stream, how & 7, &in);
+    make_stream(&stream, how & 7, &tls, &in);
     fuzz_nbd_watch_begin(&watch, stream.bytes, stream.len, content_of);
     d = (struct drive){
         .watch = &watch,
@@ -473,11 +532,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .pieces = how >> 3 & 3,
         .later = (how & 32) != 0,
         .late = (how & 64) != 0,
+        .hasty = (seed & 24) == 24,
         .cut_at = SIZE_MAX,
     };
     if ((how & 128) != 0)
         d.cut_at = briq_prng_below(&d.prng, stream.len + 1);
-    run_connection(&d);
+    run_connection(&d, &tls);
     if (d.changed)
         write_content();
     return 0;

@@ -97,6 +97,13 @@ client many
 stop_server
 server_log | grep -q "a connection was refused" || fail "nothing is told of refused connections"
 
+# Where there is place for one connection alone, clients that like to have more are told so.
+serve_volume --max-connections=1 mem:64M
+nbdcopy "$uri" "$tmp/copy"
+expect_equal "bytes of the copy" "$(stat -c %s "$tmp/copy")" $((64 << 20))
+stop_server
+server_log | grep -q "a connection was refused" && fail "the copy wanted more than one connection"
+
 serve_volume --handshake-timeout=1 mem:64M
 client idle
 alive

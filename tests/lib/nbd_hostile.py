@@ -106,6 +106,21 @@ def names_of_every_length(server):
                 client.go("disk")  # haggling goes on
 
 
+def names_that_are_no_text(server):
+    """What is said of a name can be shown to people, whatever bytes it has."""
+    names = (b"\x1b[31m\nbriq: error: forged", b"\xff\xfe", b"\xc2\x9b1m", b"a\0b", b"\xe2\x82",
+             b"x" * 63 + "\N{EURO SIGN}".encode() * 9, b"\x80" * 200, server.random.randbytes(300))
+    for name in names:
+        for number in (nbd.OPT_INFO, nbd.OPT_GO, nbd.OPT_LIST_META_CONTEXT, nbd.OPT_SET_META_CONTEXT):
+            with server.client() as client:
+                client.ask(nbd.OPT_STRUCTURED_REPLY)
+                payload = nbd.go_payload if number < nbd.OPT_STRUCTURED_REPLY else nbd.meta_payload
+                kind, text = client.ask(number, payload(name))[-1]
+                assert kind == nbd.ERR_UNKNOWN
+                assert nbd.has_no_controls(text.decode()), f"said of {name!r}: {text!r}"
+                client.go("disk")
+
+
 def option_lengths_that_lie(server):
     """The length of the payload, and the lengths inside it, up to 2^32-1."""
     for number in ALL_OPTIONS:
@@ -457,7 +472,8 @@ def half_written_requests_hold_up_nobody(server):
         client.close()
 
 
-CASES = (names_of_every_length, option_lengths_that_lie, options_in_any_order, storm_of_options,
+CASES = (names_of_every_length, names_that_are_no_text, option_lengths_that_lie,
+         options_in_any_order, storm_of_options,
          unknown_client_flags, garbage_for_options, closing_at_every_byte,
          half_closing_at_every_byte, recorded_session_closing_at_every_byte,
          replies_closing_at_every_byte, largest_length_at_every_byte, thousand_connects_and_drops,

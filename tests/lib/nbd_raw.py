@@ -71,12 +71,15 @@ def extended_request(kind, off=0, length=0, flags=0, cookie=1):
 
 
 class Client:
-    """A connection; what it sends is up to the caller."""
+    """A connection, to the path of a socket or (host, port); what it sends is up to the caller."""
 
     def __init__(self, path, greet=True, flags=3):
         self.path = path
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(path)
+        if isinstance(path, tuple):
+            self.sock = socket.create_connection(path)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.connect(path)
         self.size = self.export_flags = None
         self.structured = self.extended = False
         self.ahead = b""  # what was received and not looked at
@@ -240,6 +243,11 @@ def assemble(chunks, off, length):
             at, count = struct.unpack(">QI", payload)
             data[at - off:at - off + count] = bytes(count)
     return bytes(data)
+
+
+def has_no_controls(text):
+    """Neither those of ASCII nor those of ISO 8859."""
+    return all(char >= " " and not "\x7f" <= char < "\xa0" for char in text)
 
 
 def memory_of(pid):

@@ -453,6 +453,40 @@ static void extended_headers_come_before_everything(void **state)
     end(&client);
 }
 
+/* What INFO says of an export. */
+static uint16_t flags_told(struct client *client, const uint8_t *name, size_t len)
+{
+    const uint8_t *data;
+    uint32_t data_len;
+    option(client, NBD_OPT_INFO, name, len);
+    assert_int_equal(reply(client, NBD_OPT_INFO, &data, &data_len), NBD_REP_INFO);
+    assert_int_equal(nbd_get16(data), NBD_INFO_EXPORT);
+    return nbd_get16(data + 10);
+}
+
+static void lists_of_contexts_are_offered_where_there_is_a_context(void **state)
+{
+    (void)state;
+    struct client client;
+    static const uint8_t info_other[] = "\0\0\0\5other\0";
+    for (unsigned extended = 0; extended < 2; extended++) {
+        unsigned how = extended ? NBD_OPT_EXTENDED_HEADERS : NBD_OPT_STRUCTURED_REPLY;
+        unsigned offered = extended ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0;
+        connect_with(&client, BOTH);
+        option(&client, how, "", 0);
+        assert_int_equal(flags_told(&client, go_disk, sizeof go_disk) & NBD_FLAG_BLOCK_STAT_PAYLOAD,
+                         0);
+        option(&client, NBD_OPT_SET_META_CONTEXT, context_disk, CONTEXT_DISK_BYTES);
+        assert_int_equal(flags_told(&client, go_disk, sizeof go_disk) & NBD_FLAG_BLOCK_STAT_PAYLOAD,
+                         offered);
+        assert_int_equal(
+            flags_told(&client, info_other, sizeof info_other) & NBD_FLAG_BLOCK_STAT_PAYLOAD, 0);
+        option(&client, NBD_OPT_GO, go_disk, sizeof go_disk);
+        assert_int_equal(client.hs.session.flags & NBD_FLAG_BLOCK_STAT_PAYLOAD, offered);
+        end(&client);
+    }
+}
+
 static void tls_forgets_what_was_agreed_on(void **state)
 {
     (void)state;
@@ -513,6 +547,29 @@ static void nothing_goes_without_tls_where_it_is_required(void **state)
     end(&client);
 }
 
+static void tls_takes_the_fixed_newstyle(void **state)
+{
+    (void)state;
+    struct client client;
+    static const uint32_t flags[] = {0, NBD_FLAG_NO_ZEROES};
+    for (size_t i = 0; i < BRIQ_COUNT_OF(flags); i++) {
+        connect_with(&client, flags[i]);
+        client.hs.tls_offered = true;
+        option(&client, NBD_OPT_STARTTLS, "", 0);
+        assert_int_equal(only_reply(&client, NBD_OPT_STARTTLS), NBD_REP_ERR_POLICY);
+        option(&client, NBD_OPT_EXPORT_NAME, "disk", 4);
+        assert_int_equal(client.next, NBD_NEXT_TRANSMIT);
+        end(&client);
+
+        connect_with(&client, flags[i]);
+        client.hs.tls_offered = client.hs.tls_required = true;
+        option(&client, NBD_OPT_GO, go_disk, sizeof go_disk);
+        assert_int_equal(client.next, NBD_NEXT_DROP);
+        assert_int_equal(client.hs.out.len, 0);
+        end(&client);
+    }
+}
+
 static void abort_is_acknowledged(void **state)
 {
     (void)state;
@@ -568,8 +625,10 @@ int main(void)
         cmocka_unit_test(contexts_need_structured_replies_and_their_own_export),
         cmocka_unit_test(a_later_choice_of_contexts_replaces_the_first_even_if_it_fails),
         cmocka_unit_test(extended_headers_come_before_everything),
+        cmocka_unit_test(lists_of_contexts_are_offered_where_there_is_a_context),
         cmocka_unit_test(tls_forgets_what_was_agreed_on),
         cmocka_unit_test(nothing_goes_without_tls_where_it_is_required),
+        cmocka_unit_test(tls_takes_the_fixed_newstyle),
         cmocka_unit_test(abort_is_acknowledged),
         cmocka_unit_test_prestate(no_order_of_options_confuses_it, &prng),
     };

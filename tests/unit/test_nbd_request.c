@@ -112,6 +112,25 @@ static void what_an_export_does_not_offer_is_refused(void **state)
     assert_int_equal(briq_nbd_request_check(&structured, &large, UINT64_MAX, &why), 0);
 }
 
+static void a_reply_in_one_piece_is_no_larger_than_was_told(void **state)
+{
+    (void)state;
+    static const struct briq_nbd_session *const sessions[] = {&structured, &extended};
+    static const uint64_t large[] = {NBD_PAYLOAD_ADVERTISED + 1, NBD_PAYLOAD_MAX,
+                                     (uint64_t)NBD_PAYLOAD_MAX + 1, UINT32_MAX};
+    for (size_t s = 0; s < BRIQ_COUNT_OF(sessions); s++) {
+        const char *why;
+        struct briq_nbd_request whole = {
+            .type = NBD_CMD_READ, .flags = NBD_CMD_FLAG_DF, .len = NBD_PAYLOAD_ADVERTISED};
+        assert_int_equal(briq_nbd_request_check(sessions[s], &whole, UINT64_MAX, &why), 0);
+        for (size_t i = 0; i < BRIQ_COUNT_OF(large); i++) {
+            whole.len = large[i];
+            assert_int_equal(briq_nbd_request_check(sessions[s], &whole, UINT64_MAX, &why),
+                             -EOVERFLOW);
+        }
+    }
+}
+
 static size_t encode(const struct briq_nbd_session *session, uint16_t flags, uint16_t type,
                      uint64_t len, uint8_t bytes[32])
 {
@@ -175,6 +194,10 @@ static void a_list_of_contexts_is_taken_as_it_is(void **state)
     request.payload = 8;
     assert_int_equal(briq_nbd_request_status_payload(&request, bytes, &wanted), 0);
     assert_false(wanted);
+
+    request.payload = 16; /* the same one twice */
+    nbd_put32(nbd_put32(bytes + 8, NBD_CONTEXT_ID), NBD_CONTEXT_ID);
+    assert_int_equal(briq_nbd_request_status_payload(&request, bytes, &wanted), -EINVAL);
 
     static const uint64_t bad[] = {1, 7, 9, 11, NBD_STATUS_PAYLOAD_MAX + 4, UINT64_MAX};
     for (size_t i = 0; i < BRIQ_COUNT_OF(bad); i++) {
@@ -328,6 +351,7 @@ int main(void)
         cmocka_unit_test(ranges_end_where_the_export_does),
         cmocka_unit_test(each_command_has_its_flags),
         cmocka_unit_test(what_an_export_does_not_offer_is_refused),
+        cmocka_unit_test(a_reply_in_one_piece_is_no_larger_than_was_told),
         cmocka_unit_test(headers_are_decoded),
         cmocka_unit_test(a_list_of_contexts_is_taken_as_it_is),
         cmocka_unit_test(replies_are_what_the_specification_says),

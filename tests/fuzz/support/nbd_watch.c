@@ -6,6 +6,7 @@
 #include "common/base/attr.h"
 #include "server/limits.h"
 #include "server/nbd.h"
+#include "tests/fuzz/support/plain_tls.h"
 
 #define GREETING_BYTES     18u
 #define CLIENT_FLAGS_BYTES 4u
@@ -114,10 +115,31 @@ static void option_ends(struct fuzz_nbd_watch *w, uint32_t option, uint32_t len,
         return;
     }
     w->closing |= option == NBD_OPT_ABORT;
+    if (well && option == NBD_OPT_STARTTLS) {
+        BRIQ_ASSERT(!w->secured && len == 0);
+        BRIQ_ASSERT((nbd_get32(w->stream) & NBD_FLAG_FIXED_NEWSTYLE) != 0);
+        w->secured = w->shaking = true;
+        w->structured = w->extended = false;
+    }
     w->extended |= well && option == NBD_OPT_EXTENDED_HEADERS;
     w->structured |= w->extended || (well && option == NBD_OPT_STRUCTURED_REPLY);
     if (well && option == NBD_OPT_GO)
         enter_transmission(w);
+}
+
+/* The end of the handshake of TLS: a welcome, or an alert and nothing more. */
+static size_t handshake_reply(struct fuzz_nbd_watch *w)
+{
+    BRIQ_ASSERT(w->given >= w->at + PLAIN_TLS_HELLO_BYTES);
+    bool bad = w->stream[w->at] == PLAIN_TLS_BAD;
+    const char *want = bad ? PLAIN_TLS_ALERT : PLAIN_TLS_WELCOME;
+    if (w->replies_len < strlen(want))
+        return 0;
+    BRIQ_ASSERT(memcmp(w->replies, want, strlen(want)) == 0);
+    w->at += PLAIN_TLS_HELLO_BYTES;
+    w->shaking = false;
+    w->closing = bad;
+    return strlen(want);
 }
 
 /* The reply to EXPORT_NAME has no header. */
@@ -305,7 +327,7 @@ static size_t chunk(struct fuzz_nbd_watch *w)
     if (w->replies_len < head)
         return 0;
     uint64_t len = w->extended ? nbd_get64(p + 24) : nbd_get32(p + 16);
-    BRIQ_ASSERT(w->structured && len <= NBD_PAYLOAD_MAX + 8);
+    BRIQ_ASSERT(w->structured && len <= NBD_PAYLOAD_ADVERTISED + 8);
     if (w->replies_len - head < len)
         return 0;
     struct fuzz_nbd_request *request = request_of(w, nbd_get64(p + 8));
@@ -337,6 +359,8 @@ static size_t next_reply(struct fuzz_nbd_watch *w)
 {
     if (!w->greeted)
         return greeting(w);
+    if (w->shaking)
+        return handshake_reply(w);
     return w->transmission ? transmission_reply(w) : option_reply(w);
 }
 
@@ -352,10 +376,24 @@ void fuzz_nbd_watch_replies(struct fuzz_nbd_watch *w, const uint8_t *bytes, size
     }
 }
 
+size_t fuzz_nbd_watch_may_give(const struct fuzz_nbd_watch *w)
+{
+    size_t at = w->at > CLIENT_FLAGS_BYTES ? w->at : CLIENT_FLAGS_BYTES;
+    if (w->transmission || w->shaking || w->secured)
+        return w->size;
+    while (at <= w->size && w->size - at >= NBD_OPTION_HEADER) {
+        uint32_t option = nbd_get32(w->stream + at + 8), len = nbd_get32(w->stream + at + 12);
+        at += (size_t)NBD_OPTION_HEADER + len;
+        if (option == NBD_OPT_STARTTLS && at <= w->size)
+            return at;
+    }
+    return w->size;
+}
+
 /* An option came as a whole, and the one before it did not end the session. */
 static bool option_waits(const struct fuzz_nbd_watch *w)
 {
-    if (w->transmission || w->closing || w->given < w->at + NBD_OPTION_HEADER)
+    if (w->transmission || w->closing || w->shaking || w->given < w->at + NBD_OPTION_HEADER)
         return false;
     return w->given - w->at - NBD_OPTION_HEADER >= nbd_get32(w->stream + w->at + 12);
 }

@@ -38,6 +38,8 @@ struct fuzz_nbd_watch {
     bool closing;   /* a client's option ended it; nothing more is said */
     bool lost;      /* what the client sends makes no sense: the server may end it at any time */
     bool ambiguous; /* two requests with one cookie: replies cannot be told apart */
+    bool secured;   /* STARTTLS was granted: what was negotiated before is nothing */
+    bool shaking;   /* and the handshake of TLS has not been answered */
     bool transmission, structured, extended;
     bool changes; /* a request may change the export */
     uint64_t size_bytes;
@@ -54,6 +56,12 @@ void fuzz_nbd_watch_begin(struct fuzz_nbd_watch *w, const uint8_t *stream, size_
 
 /* The server has said this. */
 void fuzz_nbd_watch_replies(struct fuzz_nbd_watch *w, const uint8_t *bytes, size_t len);
+
+/*
+ * How much of the stream a client may have sent by now that waits for the answer to STARTTLS, as it
+ * must: whatever it sends behind that comes from somebody else.
+ */
+size_t fuzz_nbd_watch_may_give(const struct fuzz_nbd_watch *w);
 
 /* It is over. dead: the server ended it by itself; cut: the client or its driver did, in the middle. */
 void fuzz_nbd_watch_end(struct fuzz_nbd_watch *w, bool dead, bool cut);
