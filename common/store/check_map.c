@@ -25,14 +25,18 @@ static void lose_word(struct briq_checker *c, uint64_t page, uint64_t block)
     c->words_lost++;
 }
 
+/* A volume that was cut off is not checked at all: what lies behind the end of the device never was. */
+static bool is_inside(const struct briq_checker *c, briq_word word)
+{
+    uint64_t granule = briq_word_granule(word), count = briq_word_granules(word);
+    return count <= BRIQ_EXTENT_GRANULES_MAX &&
+           briq_space_contains(&c->store->space, granule, (uint32_t)count) &&
+           (granule + count) << BRIQ_GRANULE_SHIFT <= c->store->dev->size_bytes;
+}
+
 static bool is_plausible(const struct briq_checker *c, briq_word word)
 {
-    if (!briq_word_is_valid(word))
-        return false;
-    return !briq_word_is_data(word) ||
-           (briq_word_granules(word) <= BRIQ_EXTENT_GRANULES_MAX &&
-            briq_space_contains(&c->store->space, briq_word_granule(word),
-                                briq_word_granules(word)));
+    return briq_word_is_valid(word) && (!briq_word_is_data(word) || is_inside(c, word));
 }
 
 static int check_word(struct briq_checker *c, uint64_t page, uint64_t block, bool doubted)
