@@ -355,7 +355,7 @@ static void *run_acceptor(void *opaque)
 static struct timespec drain_end(const struct thread_engine *engine)
 {
     struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
+    clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += (time_t)(engine->server->options.drain_ns / 1000000000u);
     return end;
 }
@@ -390,7 +390,7 @@ static unsigned end_conns(struct thread_engine *engine, const struct briq_export
     unsigned count = shut_leaving(engine, SHUT_RD);
     int r = 0;
     while (r == 0 && shut_leaving(engine, -1) > 0)
-        r = pthread_cond_timedwait(&engine->gone, &engine->lock, &end);
+        r = pthread_cond_clockwait(&engine->gone, &engine->lock, CLOCK_MONOTONIC, &end);
     (void)shut_leaving(engine, SHUT_RDWR);
     while (shut_leaving(engine, -1) > 0)
         pthread_cond_wait(&engine->gone, &engine->lock);
