@@ -20,6 +20,7 @@ struct backing {
     uint32_t granules, tree_granules;
     bool deep;
     bool chunk_read; /* c->chunk holds the chunk in hand */
+    bool overrun;    /* a stream is to go on where something is in use */
     uint64_t broken; /* payloads that failed */
 };
 
@@ -98,6 +99,19 @@ static int read_chunk(struct briq_checker *c, struct backing *b)
     return r == -EIO ? 0 : r;
 }
 
+/* Would a stream of a volume that was closed write over this chunk? */
+static bool is_in_the_way(const struct briq_checker *c, const struct briq_scan *scan)
+{
+    const struct briq_chunk *chunk = &scan->chunk;
+    bool found = false;
+    for (unsigned i = 0; i < BRIQ_FMT_HEADS && c->store->sb.clean; i++) {
+        const struct briq_head *head = &c->store->sb.heads[i];
+        found = found || (head->seg == scan->seg && head->segseq == chunk->segseq &&
+                          head->off < chunk->off + chunk->len);
+    }
+    return found;
+}
+
 static int back_segment(struct briq_checker *c, struct backing *b)
 {
     struct briq_space *space = &c->store->space;
@@ -107,6 +121,7 @@ static int back_segment(struct briq_checker *c, struct backing *b)
         briq_check_scan(c, b->seg, meta ? 0 : briq_space_segseq(space, b->seg));
     int r;
     while ((r = briq_scan_next(scan)) > 0) {
+        uint32_t before = b->granules + b->tree_granules;
         r = read_chunk(c, b);
         for (unsigned i = 0; i < scan->chunk.nrec && r == 0; i++) {
             struct briq_record record;
@@ -115,12 +130,19 @@ static int back_segment(struct briq_checker *c, struct backing *b)
         }
         if (r < 0)
             return r;
+        /* Chunks of which nothing is in use may be of an opening that died at once. */
+        bool used = b->granules + b->tree_granules > before;
+        b->overrun = b->overrun || (used && is_in_the_way(c, scan));
     }
     return r;
 }
 
 static void judge_backing(struct briq_checker *c, const struct backing *b)
 {
+    if (b->overrun)
+        briq_check_error(c, &c->result->segment_errors, "it begins another segment",
+                         "segment %" PRIu32 ": a stream is to go on before the end of its data",
+                         b->seg);
     uint32_t live = briq_space_live(&c->store->space, b->seg);
     uint32_t backed = b->granules + b->tree_granules;
     if (backed == live)
