@@ -165,6 +165,7 @@ FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
 GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
+GUEST_PRELOAD := $(patsubst tests/guest/preload/%.c,$(B)/tests/guest/%.so,$(wildcard tests/guest/preload/*.c))
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
 CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
 CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
@@ -190,7 +191,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 
 all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(B)/bin/briq-vm $(if $(SAN),$(B)/nbdkit-preload.so) man
 
-tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
+tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD) $(GUEST_PRELOAD)
 
 # ---- compile and link ----------------------------------------------------------------------------
 
@@ -269,10 +270,15 @@ $(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 $(CRASH): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(CRASH_SUPPORT_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 # Not instrumented: it is loaded into programs that are not.
-$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+define preload
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+endef
+$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+	$(preload)
+$(GUEST_PRELOAD): $(B)/tests/guest/%.so: tests/guest/preload/%.c ublk-frontend/uapi.h $(B)/flags
+	$(preload)
 
 # The corpus of each target: one archive in the tree, unpacked beside the program.
 FUZZ_CORPORA := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/corpus/%.unpacked,$(FUZZ_SRC))
@@ -398,7 +404,7 @@ GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GU
 
 check-guest: $(if $(filter host,$(GUEST)),deps,deps-guest)
 	@$(SUBMAKE) check-guest-run
-check-guest-run: all $(GUEST_TOOLS)
+check-guest-run: all $(GUEST_TOOLS) $(GUEST_PRELOAD)
 	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
 		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 		$(if $(filter host,$(GUEST)),--host)

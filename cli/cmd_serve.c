@@ -431,8 +431,11 @@ static enum briq_exit run(const void *args)
     briq_serve_control_close(job.control, closed);
     briq_serve_devices_close(job.devices);
     clean_up(&job);
-    if (r < 0)
-        return briq_verb_fail("serve", &err, r);
+    if (r < 0) {
+        enum briq_exit code = briq_verb_fail("serve", &err, r);
+        briq_daemon_fail(&job.daemon, code);
+        return code;
+    }
     if (closed < 0)
         return BRIQ_EXIT_UNWELL; /* which volume, the log has told */
     return (enum briq_exit)job.exit_code;

@@ -266,5 +266,9 @@ enum briq_exit briq_ublk_server_run(struct briq_ublk_job *job)
     int r = job->foreground ? 0 : briq_daemon_begin(&server.daemon, &err);
     if (r == 0)
         r = run_server(&server, &err);
-    return r < 0 ? complain(&server, &err, r) : BRIQ_EXIT_OK;
+    if (r == 0)
+        return BRIQ_EXIT_OK;
+    enum briq_exit code = complain(&server, &err, r);
+    briq_daemon_fail(&server.daemon, code);
+    return code;
 }

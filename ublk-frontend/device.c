@@ -239,7 +239,19 @@ static int new_device(struct briq_ublk_control *control, struct briq_store *stor
     return 0;
 }
 
-static int explain_add(const struct briq_ublk_options *options, int r, struct briq_error *err)
+static int explain_no_answer(const struct briq_ublk_control *control, struct briq_error *err)
+{
+    return briq_error_set(err, -ETIMEDOUT,
+                          "ADD_DEV has not returned for %d s: this kernel's ublk driver has crashed "
+                          "(some of 6.17 and 6.18 do); see dmesg, update, restart%s",
+                          BRIQ_UBLK_WATCHDOG_MS / 1000,
+                          briq_ublk_control_stuck(control)
+                              ? ", before which this process cannot end"
+                              : "");
+}
+
+static int explain_add(const struct briq_ublk_device *device,
+                       const struct briq_ublk_options *options, int r, struct briq_error *err)
 {
     switch (r) {
     case -EEXIST:
@@ -253,10 +265,7 @@ static int explain_add(const struct briq_ublk_options *options, int r, struct br
                               "the kernel allows no new device: CAP_SYS_ADMIN is needed, and there "
                               "may be a limit (/sys/module/ublk_drv/parameters/ublks_max)");
     case -ETIMEDOUT:
-        return briq_error_set(err, r,
-                              "ADD_DEV has not returned for %d s: this kernel's ublk driver has "
-                              "crashed (some of 6.17 and 6.18 do); see dmesg, update, restart",
-                              BRIQ_UBLK_WATCHDOG_MS / 1000);
+        return explain_no_answer(device->control, err);
     case -EINVAL:
         return briq_error_set(err, r,
                               "the kernel refuses the device: its queues, depth, request size or "
@@ -286,7 +295,7 @@ static int add_to_kernel(struct briq_ublk_device *device, const struct briq_ublk
         return r;
     r = briq_ublk_add(device->control, &device->info);
     if (r < 0)
-        return explain_add(options, r, err);
+        return explain_add(device, options, r, err);
     device->added = true;
     fill_shared(device, options, plan);
     return briq_ublk_check_granted(plan->flags, device->info.flags, err);
