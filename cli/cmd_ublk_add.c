@@ -163,7 +163,11 @@ const struct briq_verb briq_verb_ublk_add = {
         (const char *const[]){
             "Serves VOLUME as /dev/ublkbN, and returns when that can be used; its name is printed. "
             "The server goes on in the background, its messages go to the system log. SIGTERM "
-            "makes it stop the device, close the volume and end; so does `briq ublk stop`.",
+            "makes it close the volume and end: with the device when nobody uses that, and else "
+            "the device waits for `briq ublk recover` (one that cannot wait, see --on-death, goes "
+            "as well). `briq ublk stop` ends both.",
+            "A volume whose device waits for a server cannot get another one before that was "
+            "recovered or deleted.",
             "VOLUME may be mem:SIZE, which is gone with its server.",
             NULL,
         },

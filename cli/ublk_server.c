@@ -2,9 +2,9 @@
 /*
  * ublk_server.c - opens the volume, brings the device to live, and waits for the end.
  *
- * Signals end it: SIGTERM and its like stop the device, answer what is under way, close the volume
- * cleanly and delete the device. Whatever else makes the process end leaves the device to
- * `recover`, with everything that was acknowledged.
+ * Signals end it: at SIGTERM and its like it answers what is under way, closes the volume cleanly
+ * and deletes the device, or, when that is in use, leaves it to the next server. Whatever else makes
+ * the process end leaves the device to `recover`, with everything that was acknowledged.
  */
 #include "cli/ublk_server.h"
 
@@ -151,6 +151,28 @@ static int open_unit(struct server *server, struct briq_error *err)
     return r;
 }
 
+/* Two devices of a volume would each cache what the other changes. The volume is open here, so a
+ * device of it has no server that lives on. */
+static int check_orphans(const struct server *server, struct briq_error *err)
+{
+    const struct briq_ublk_record *what = &server->job->what;
+    uint32_t id = 0;
+    if (server->store == NULL || what->read_only)
+        return 0;
+    struct briq_ublk_record *other = malloc(sizeof *other);
+    if (other == NULL)
+        return briq_error_set(err, -ENOMEM, "out of memory");
+    bool found = briq_ublk_find_orphan(what->volume, &id, other);
+    free(other);
+    if (!found)
+        return 0;
+    return briq_error_set(err, -EBUSY,
+                          "%s: its device /dev/ublkb%" PRIu32 " waits for a server: take it over "
+                          "with `briq ublk recover %" PRIu32 "`, or give it up with `briq ublk "
+                          "del %" PRIu32 "`",
+                          what->volume, id, id, id);
+}
+
 static int bring_up(struct server *server, struct briq_error *err)
 {
     bool recover = server->job->recover;
@@ -165,6 +187,8 @@ static int bring_up(struct server *server, struct briq_error *err)
     if (r == 0)
         r = recover ? briq_ublk_open_again(open_volume, server, server->cancel.fd, err)
                     : open_volume(server, err);
+    if (r == 0 && !recover)
+        r = check_orphans(server, err);
     return r == 0 ? open_unit(server, err) : r;
 }
 
@@ -196,12 +220,23 @@ static void die(struct server *server, struct briq_error *err)
     briq_ublk_die();
 }
 
+static int end_as_told(struct server *server, struct briq_ublk_device *device,
+                       struct briq_error *err)
+{
+    const struct ublk_dev_info *info = briq_ublk_device_info(device);
+    const struct briq_log log = log_of(server);
+    if (!briq_ublk_is_to_wait(info->dev_id, (info->flags & UBLK_F_USER_RECOVERY) != 0, &log))
+        return briq_ublk_device_stop(device, err);
+    briq_ublk_device_leave(device);
+    return 0;
+}
+
 static int serve(struct server *server, struct briq_error *err)
 {
     struct briq_ublk_device *device = briq_ublk_unit_device(server->unit);
     switch (briq_ublk_unit_serve(server->unit, server->cancel.fd, err)) {
     case BRIQ_UBLK_UNIT_TOLD:
-        return briq_ublk_device_stop(device, err);
+        return end_as_told(server, device, err);
     case BRIQ_UBLK_UNIT_ENDED:
         return 0;
     case BRIQ_UBLK_UNIT_LEAVE:
