@@ -127,12 +127,7 @@ static const struct briq_option options[] = {
      .value = "SIZE",
      .max = UINT64_C(1) << 40,
      .help = "Size of that cache, 0 for none. Default: 128M."},
-    {.name = "swap",
-     .kind = BRIQ_OPTION_FLAG,
-     .offset = FIELD(swap),
-     .help = "The device is to be swap: its server gets real-time priority, the lowest there is, "
-             "with which the kernel gives it the last of the memory. Without it a volume in memory "
-             "can need a page for what it is to free one with, and everything stands still."},
+    BRIQ_UBLK_SWAP_OPTION(struct add_args, swap),
     {.name = "windows-dir",
      .kind = BRIQ_OPTION_TEXT,
      .offset = FIELD(windows_dir),

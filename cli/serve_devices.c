@@ -75,6 +75,9 @@ static int prepare_process(struct briq_serve_devices *devices, struct briq_error
     int r = briq_ublk_mark_flusher();
     if (r < 0 && setup->wanted)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; devices need root", strerror(-r));
+    r = setup->swap ? briq_ublk_use_reserves(err) : 0;
+    if (r < 0)
+        return r;
     if (!setup->wanted && !any_waits(setup->volumes))
         return 0; /* nobody has asked for a device; who does will be told if it cannot be */
     r = briq_ublk_leave_mounts(err);

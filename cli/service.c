@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -160,6 +161,7 @@ static void __attribute__((noreturn)) run_command(const char *command, const cha
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){.sched_priority = 0});
     if (setenv("uri", uri, 1) == 0)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     fprintf(stderr, "briq serve: /bin/sh: %s\n", strerror(errno));

@@ -121,6 +121,15 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
                 "processor time. Default: 0."                                                      \
     }
 
+#define BRIQ_UBLK_SWAP_OPTION(args, field)                                                         \
+    {                                                                                              \
+        .name = "swap", .kind = BRIQ_OPTION_FLAG, .offset = offsetof(args, field),                 \
+        .help = "A device is to be swap: its server gets real-time priority, the lowest there "    \
+                "is, with which the kernel gives it the last of the memory. Without it a volume "  \
+                "in memory can need a page for what it is to free one with, and everything "       \
+                "stands still."                                                                    \
+    }
+
 #define BRIQ_UBLK_FOREGROUND_OPTION(args, field)                                                   \
     {                                                                                              \
         .name = "foreground", .letter = 'f', .kind = BRIQ_OPTION_FLAG,                             \
