@@ -487,6 +487,7 @@ install: all
 	install -D -m 755 $(B)/nbdkit-briq-plugin.so $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
 	install -D -m 644 $(B)/man/briq.1 $(DESTDIR)$(MANDIR)/man1/briq.1
 	install -D -m 644 $(B)/man/nbdkit-briq-plugin.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
+	install -D -m 644 ublk-frontend/60-briq-ublk.rules $(DESTDIR)$(DATADIR)/60-briq-ublk.rules
 	install -D -m 644 cli/briq.bash $(DESTDIR)$(COMPLETIONDIR)/briq
 	install -D -m 755 qemu/briq-vm $(DESTDIR)$(BINDIR)/briq-vm
 	install -D -m 644 -t $(DESTDIR)$(DATADIR)/briqvm $(BRIQ_VM_SRC)
@@ -501,6 +502,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/briq-vm $(DESTDIR)$(MANDIR)/man1/briq-vm.1
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq-vm
 	rm -rf $(DESTDIR)$(DATADIR)/briqvm
+	rm -f $(DESTDIR)$(DATADIR)/60-briq-ublk.rules
 
 clean:
 	rm -rf build

@@ -97,7 +97,7 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
              "What becomes of a device when its server dies: requests wait for the next one "      \
              "(`briq ublk recover`, or `briq serve` of that volume), they fail until then (Linux " \
              "6.13 or newer), or the device goes. Default: queue; for a volume in memory always "  \
-             "remove."},                                                                           \
+             "remove, and so for a user without CAP_SYS_ADMIN."},                                  \
         {.name = "partitions",                                                                     \
          .kind = BRIQ_OPTION_TEXT,                                                                 \
          .offset = (at) + offsetof(struct briq_ublk_shape_words, partitions),                      \
@@ -110,7 +110,7 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
         .name = "plain-copy", .kind = BRIQ_OPTION_FLAG,                                            \
         .offset = (at) + offsetof(struct briq_ublk_shape_words, plain_copy),                       \
         .help = "Let the kernel copy all data of a device through a buffer for each request, as "  \
-                "it must where it has no UBLK_F_USER_COPY."                                        \
+                "it must where it has no UBLK_F_USER_COPY, or the user no CAP_SYS_ADMIN."                                        \
     }
 
 #define BRIQ_UBLK_SPIN_OPTION(args, field)                                                         \

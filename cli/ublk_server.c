@@ -173,14 +173,21 @@ static int check_orphans(const struct server *server, struct briq_error *err)
                           what->volume, id, id, id);
 }
 
-static int bring_up(struct server *server, struct briq_error *err)
+/* Before any thread is made: all of them, and the kernel's helpers, take it from here. */
+static int prepare_process(const struct server *server, struct briq_error *err)
 {
-    bool recover = server->job->recover;
-    /* Before any thread is made: all of them, and the kernel's helpers, take it from here. */
+    if (server->job->options.wishes.unprivileged)
+        return server->job->swap ? briq_error_set(err, -EPERM, "--swap: run it as root") : 0;
     int r = briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
-    r = server->job->swap ? briq_ublk_use_reserves(err) : 0;
+    return server->job->swap ? briq_ublk_use_reserves(err) : 0;
+}
+
+static int bring_up(struct server *server, struct briq_error *err)
+{
+    bool recover = server->job->recover;
+    int r = prepare_process(server, err);
     if (r < 0)
         return r;
     r = recover ? settle_predecessor(server, err) : 0;
@@ -190,6 +197,18 @@ static int bring_up(struct server *server, struct briq_error *err)
     if (r == 0 && !recover)
         r = check_orphans(server, err);
     return r == 0 ? open_unit(server, err) : r;
+}
+
+/* What the process cannot have without privileges matters as soon as memory is short. */
+static void harden(struct server *server)
+{
+    const struct briq_log log = log_of(server);
+    if (!server->job->options.wishes.unprivileged)
+        briq_ublk_harden_process(&log);
+    else
+        briq_log_line(&log, BRIQ_LOG_WARNING,
+                      "this user lacks CAP_SYS_ADMIN: the device is removed if its server dies, or "
+                      "leaves a request for 30 s, and should not be used as swap");
 }
 
 static void say_ready(struct server *server)
@@ -266,8 +285,7 @@ static int run_device(struct server *server, struct briq_error *err)
     struct briq_error later = {""};
     int r = bring_up(server, err);
     if (r == 0) {
-        const struct briq_log log = log_of(server);
-        briq_ublk_harden_process(&log);
+        harden(server);
         say_ready(server);
         if (serve(server, err) < 0)
             die(server, err);
@@ -284,7 +302,8 @@ static int run_server(struct server *server, struct briq_error *err)
     r = briq_ublk_control_open(err, &server->control);
     if (r < 0)
         return r;
-    r = briq_ublk_leave_mounts(err);
+    r = server->job->options.wishes.unprivileged ? briq_ublk_record_check(err)
+                                                 : briq_ublk_leave_mounts(err);
     if (r == 0 && server->job->recover)
         briq_ublk_drop_mounts(server->job->options.id);
     if (r == 0)
@@ -297,6 +316,7 @@ enum briq_exit briq_ublk_server_run(struct briq_ublk_job *job)
 {
     struct server server = {.job = job, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE};
     struct briq_error err = {""};
+    job->options.wishes.unprivileged = !briq_ublk_is_privileged();
     /* First of all: the kernel ties a device to the process that makes it. */
     int r = job->foreground ? 0 : briq_daemon_begin(&server.daemon, &err);
     if (r == 0)

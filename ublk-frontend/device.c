@@ -26,6 +26,7 @@
 #define SERVER_MAGIC UINT64_C(0x0001514952420000) /* "BRIQ", version 1 */
 
 #define QUIESCE_MS       5000
+#define DELETE_MS        2000
 #define RETRY_MS         50
 #define OPEN_TRIES_MS    10000 /* udev makes the node, and may look at it first */
 #define RECOVER_TRIES_MS 40000 /* Linux 6.12 may take 30 s to notice that a server has died */
@@ -53,25 +54,56 @@ static int pause_for(int cancel_fd, int ms)
     return poll(&fd, 1, ms) > 0 ? -ECANCELED : 0;
 }
 
-static int open_char(struct briq_ublk_device *device, struct briq_error *err)
+static const char *explain_node(int r)
+{
+    switch (r) {
+    case -ENOENT:
+        return "; does nobody make device nodes here (devtmpfs, udev)?";
+    case -EBUSY:
+        return "; another process has it open";
+    case -EACCES:
+        return "; udev has not given it to its owner (60-briq-ublk.rules); what is left of the "
+               "device goes with `briq ublk del` as root";
+    default:
+        return "";
+    }
+}
+
+/* Opens /dev/ublkcN or /dev/ublkbN, which may not be there yet, or be looked at by others first. */
+static int open_node(const struct briq_ublk_device *device, char kind, int flags,
+                     struct briq_error *err, int *ret_fd)
 {
     char path[32];
     uint64_t end = briq_clock_ns() + OPEN_TRIES_MS * UINT64_C(1000000);
     int r = 0;
-    snprintf(path, sizeof path, "/dev/ublkc%" PRIu32, device->info.dev_id);
+    snprintf(path, sizeof path, "/dev/ublk%c%" PRIu32, kind, device->info.dev_id);
     for (;;) {
-        device->shared.fd = open(path, O_RDWR | O_CLOEXEC);
-        if (device->shared.fd >= 0)
+        *ret_fd = open(path, flags | O_CLOEXEC);
+        if (*ret_fd >= 0)
             return 0;
         r = -errno;
         bool may_come = r == -ENOENT || r == -EBUSY || r == -EACCES;
         if (!may_come || briq_clock_ns() >= end || pause_for(device->cancel_fd, RETRY_MS) < 0)
             break;
     }
-    return briq_error_set(err, r, "%s: %s%s", path, strerror(-r),
-                          r == -ENOENT  ? "; does nobody make device nodes here (devtmpfs, udev)?"
-                          : r == -EBUSY ? "; another process has it open"
-                                        : "");
+    return briq_error_set(err, r, "%s: %s%s", path, strerror(-r), explain_node(r));
+}
+
+static int open_char(struct briq_ublk_device *device, struct briq_error *err)
+{
+    return open_node(device, 'c', O_RDWR, err, &device->shared.fd);
+}
+
+/* That of root can be used at once, and that of a user when udev has given it to him. */
+static int await_block(const struct briq_ublk_device *device, struct briq_error *err)
+{
+    int fd = -1;
+    if (!device->shared.unprivileged)
+        return 0;
+    int r = open_node(device, 'b', O_RDONLY, err, &fd);
+    if (r == 0)
+        close(fd);
+    return r;
 }
 
 /* ---- shape ----------------------------------------------------------------------------------- */
@@ -112,6 +144,7 @@ static void fill_shared(struct briq_ublk_device *device, const struct briq_ublk_
     shared->store = device->store;
     shared->user_copy = (device->info.flags & UBLK_F_USER_COPY) != 0;
     shared->drop_admin = plan->drop_admin;
+    shared->unprivileged = options->wishes.unprivileged;
     shared->queues = device->info.queues;
     shared->depth = device->info.depth;
     shared->threads_per_queue = options->wishes.threads_per_queue;
@@ -314,15 +347,18 @@ static int bring_up(struct briq_ublk_device *device, const struct briq_ublk_opti
         r = set_params(device, options, err);
     if (r == 0)
         r = start_workers(device, err);
-    return r == 0 ? go_live(device, UBLK_CMD_START_DEV, err) : r;
+    if (r == 0)
+        r = go_live(device, UBLK_CMD_START_DEV, err);
+    return r == 0 ? await_block(device, err) : r;
 }
 
-/* Of a device that has not come to live. */
+/* Of a device that has not come to live, or that nobody can use. */
 static void give_up(struct briq_ublk_device *device)
 {
     struct briq_error ignored = {""};
     bool left;
-    abandon_workers(device);
+    if (!device->live || device->left || briq_ublk_device_stop(device, &ignored) < 0)
+        abandon_workers(device);
     (void)briq_ublk_device_close(device, &ignored, &left);
 }
 
@@ -535,13 +571,15 @@ static bool is_left(struct briq_ublk_device *device)
            info.state != UBLK_STATE_DEAD;
 }
 
+/* DEL_DEV waits for those that have it open; it goes with the last of them, waited for or not. */
 static int delete_from_kernel(struct briq_ublk_device *device, struct briq_error *err)
 {
+    const struct briq_ublk_watch watch = {.fd = -1, .timeout_ms = DELETE_MS};
     uint32_t id = device->info.dev_id;
     int r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV_ASYNC, id, 0, NULL);
     if (r == -EOPNOTSUPP || r == -EINVAL || r == -ENOTTY)
-        r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV, id, 0, NULL);
-    if (r < 0 && r != -ENODEV)
+        r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV, id, 0, &watch);
+    if (r < 0 && r != -ENODEV && r != -ETIMEDOUT)
         return briq_error_set(err, r, "DEL_DEV of device %" PRIu32 ": %s", id, strerror(-r));
     return 0;
 }

@@ -313,7 +313,7 @@ static int prepare_thread(struct briq_ublk_worker *worker, struct briq_error *er
     (void)pthread_setname_np(pthread_self(), name);
     if (worker->bound)
         (void)sched_setaffinity(0, sizeof worker->cpus, &worker->cpus);
-    int r = briq_ublk_mark_flusher();
+    int r = worker->shared->unprivileged ? 0 : briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; CAP_SYS_RESOURCE is needed",
                               strerror(-r));

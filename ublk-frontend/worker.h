@@ -25,7 +25,7 @@ struct briq_ublk_worker;
 struct briq_ublk_shared {
     struct briq_store *store; /* NULL: requests are answered without being carried out */
     int fd;                   /* /dev/ublkcN */
-    bool user_copy, drop_admin;
+    bool user_copy, drop_admin, unprivileged;
     unsigned queues, depth, threads_per_queue;
     uint64_t spin_ns;
     uint32_t max_io_bytes, piece_bytes;
