@@ -39,6 +39,7 @@ struct briq_ublk_device {
     struct briq_ublk_worker **workers;
     unsigned worker_count;
     uint32_t block_bytes;
+    unsigned helpers; /* as in the options */
     int cancel_fd;
     bool added; /* by us: to be deleted */
     bool left;  /* for the next server */
@@ -207,13 +208,34 @@ static int start_queue(struct briq_ublk_device *device, unsigned queue, struct b
     return 0;
 }
 
+/* None where no request is ever worked on in pieces. */
+static int start_helpers(struct briq_ublk_device *device, unsigned workers, struct briq_error *err)
+{
+    const struct briq_ublk_shared *shared = &device->shared;
+    bool automatic = device->helpers == BRIQ_UBLK_HELPERS_AUTO;
+    const struct briq_ublk_helpers_setup setup = {
+        .store = device->store,
+        .fd = shared->fd,
+        .user_copy = shared->user_copy,
+        .unprivileged = shared->unprivileged,
+        .piece_bytes = shared->piece_bytes,
+        .count = automatic ? briq_ublk_helpers_auto() : device->helpers,
+        .workers = workers,
+        .unasked = automatic,
+        .event_fd = shared->event_fd,
+    };
+    if (setup.store == NULL || setup.count == 0 || shared->max_io_bytes <= shared->piece_bytes)
+        return 0;
+    return briq_ublk_helpers_open(&setup, err, &device->shared.helpers);
+}
+
 static int start_workers(struct briq_ublk_device *device, struct briq_error *err)
 {
     unsigned count = device->shared.queues * device->shared.threads_per_queue;
     device->workers = calloc(count, sizeof(struct briq_ublk_worker *));
     if (device->workers == NULL)
         return briq_error_set(err, -ENOMEM, "out of memory");
-    int r = 0;
+    int r = start_helpers(device, count, err);
     for (unsigned queue = 0; queue < device->shared.queues && r == 0; queue++)
         r = start_queue(device, queue, err);
     return r;
@@ -226,6 +248,8 @@ static void free_workers(struct briq_ublk_device *device)
     device->worker_count = 0;
     free(device->workers);
     device->workers = NULL;
+    briq_ublk_helpers_free(device->shared.helpers);
+    device->shared.helpers = NULL;
 }
 
 static void abandon_workers(struct briq_ublk_device *device)
@@ -261,6 +285,7 @@ static int new_device(struct briq_ublk_control *control, struct briq_store *stor
     device->control = control;
     device->store = store;
     device->cancel_fd = options->cancel_fd;
+    device->helpers = options->helpers;
     device->shared.fd = -1;
     device->shared.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (device->shared.event_fd < 0) {
@@ -274,13 +299,12 @@ static int new_device(struct briq_ublk_control *control, struct briq_store *stor
 
 static int explain_no_answer(const struct briq_ublk_control *control, struct briq_error *err)
 {
-    return briq_error_set(err, -ETIMEDOUT,
-                          "ADD_DEV has not returned for %d s: this kernel's ublk driver has crashed "
-                          "(some of 6.17 and 6.18 do); see dmesg, update, restart%s",
-                          BRIQ_UBLK_WATCHDOG_MS / 1000,
-                          briq_ublk_control_stuck(control)
-                              ? ", before which this process cannot end"
-                              : "");
+    return briq_error_set(
+        err, -ETIMEDOUT,
+        "ADD_DEV has not returned for %d s: this kernel's ublk driver has crashed "
+        "(some of 6.17 and 6.18 do); see dmesg, update, restart%s",
+        BRIQ_UBLK_WATCHDOG_MS / 1000,
+        briq_ublk_control_stuck(control) ? ", before which this process cannot end" : "");
 }
 
 static int explain_add(const struct briq_ublk_device *device,
@@ -497,6 +521,13 @@ int briq_ublk_device_event_fd(const struct briq_ublk_device *device)
     return device->shared.event_fd;
 }
 
+static enum briq_ublk_end fail(const struct briq_ublk_device *device, int r, struct briq_error *err)
+{
+    (void)briq_error_set(err, r, "a queue of /dev/ublkb%" PRIu32 " cannot go on: %s",
+                         device->info.dev_id, strerror(-r));
+    return BRIQ_UBLK_FAILED;
+}
+
 enum briq_ublk_end briq_ublk_device_ended(struct briq_ublk_device *device, struct briq_error *err)
 {
     uint64_t ignored;
@@ -506,12 +537,13 @@ enum briq_ublk_end briq_ublk_device_ended(struct briq_ublk_device *device, struc
     for (unsigned i = 0; i < device->worker_count; i++) {
         int error = 0;
         all_ended &= briq_ublk_worker_ended(device->workers[i], &error);
-        if (error < 0) {
-            (void)briq_error_set(err, error, "a queue of /dev/ublkb%" PRIu32 " cannot go on: %s",
-                                 device->info.dev_id, strerror(-error));
-            return BRIQ_UBLK_FAILED;
-        }
+        if (error < 0)
+            return fail(device, error, err);
     }
+    int error =
+        device->shared.helpers != NULL ? briq_ublk_helpers_error(device->shared.helpers) : 0;
+    if (error < 0)
+        return fail(device, error, err);
     return all_ended ? BRIQ_UBLK_ENDED : BRIQ_UBLK_SERVING;
 }
 
@@ -588,6 +620,7 @@ void briq_ublk_device_join(struct briq_ublk_device *device)
 {
     for (unsigned i = 0; i < device->worker_count; i++)
         briq_ublk_worker_join(device->workers[i]);
+    briq_ublk_helpers_join(device->shared.helpers);
 }
 
 int briq_ublk_device_close(struct briq_ublk_device *device, struct briq_error *err, bool *ret_left)
@@ -629,6 +662,7 @@ bool briq_ublk_device_figures(const struct briq_ublk_device *device, unsigned in
         .written_bytes = briq_counter_get(&c->written_bytes),
         .errors = briq_counter_get(&c->errors),
         .waits = briq_counter_get(&c->waits),
+        .helped = briq_counter_get(&c->helped),
     };
     return true;
 }
@@ -640,7 +674,7 @@ void briq_ublk_device_print(const struct briq_ublk_device *device, FILE *out)
         fprintf(out,
                 "queue %u thread %u: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64
                 " flushes, %" PRIu64 " discards, %" PRIu64 " write-zeroes, %" PRIu64
-                " others, %" PRIu64 " errors, %" PRIu64 " waits\n",
+                " others, %" PRIu64 " errors, %" PRIu64 " waits, %" PRIu64 " helped\n",
                 f.queue, f.thread, f.reads, f.writes, f.flushes, f.discards, f.write_zeroes,
-                f.others, f.errors, f.waits);
+                f.others, f.errors, f.waits, f.helped);
 }
