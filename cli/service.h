@@ -41,7 +41,7 @@ int briq_daemon_begin(struct briq_daemon *daemon, struct briq_error *err) BRIQ_M
 /* The child will not be ready and has said why: lets the terminal go and the parent end with `code`,
  * whether the child itself can end or is held by the kernel. Nothing without a parent that waits. */
 void briq_daemon_fail(struct briq_daemon *daemon, int code);
-/* The child is ready: lets the parent end, and the terminal and the directory go. */
+/* The child is ready: lets the parent end, and the terminal go. */
 void briq_daemon_ready(struct briq_daemon *daemon);
 
 /* Writes the process id, a line, to the file `path`. 0, or -errno explained in err. */
