@@ -165,6 +165,7 @@ FAULTS := $(patsubst tests/%.c,$(B)/tests/%,$(FAULTS_MAIN))
 STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(STRESS_SRC))
 BENCH := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
 GUEST_TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(GUEST_SRC))
+GUEST_PRELOAD := $(patsubst tests/guest/preload/%.c,$(B)/tests/guest/%.so,$(wildcard tests/guest/preload/*.c))
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(FUZZ_SRC))
 CRASH := $(patsubst tests/%.c,$(B)/tests/%,$(CRASH_SRC))
 CRASH_PRELOAD := $(if $(CRASH),$(B)/tests/crash/fuse_preload.so)
@@ -190,7 +191,7 @@ CHECK := $(QUICK) $(if $(wildcard tests/model/*.sh),,$(MODEL)) $(SIM) $(STRESS) 
 
 all: $(LIB) $(BRIQ) $(PLUGIN) $(B)/bin/nbdkit $(B)/bin/briq-vm $(if $(SAN),$(B)/nbdkit-preload.so) man
 
-tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD)
+tests: all $(TEST_PROGRAMS) $(CRASH_PRELOAD) $(GUEST_PRELOAD)
 
 # ---- compile and link ----------------------------------------------------------------------------
 
@@ -269,10 +270,15 @@ $(GUEST_TOOLS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIB)
 $(CRASH): $(B)/tests/%: $(B)/obj/tests/%.o $(call objects,$(CRASH_SUPPORT_SRC)) $(TESTLIB) $(LIB)
 	$(call link)
 # Not instrumented: it is loaded into programs that are not.
-$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+define preload
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE -I. -shared -fPIC $(BRIQ_WARNINGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+endef
+$(CRASH_PRELOAD): tests/crash/preload/fuse_preload.c tests/crash/support/fuse.h $(B)/flags
+	$(preload)
+$(GUEST_PRELOAD): $(B)/tests/guest/%.so: tests/guest/preload/%.c ublk-frontend/uapi.h $(B)/flags
+	$(preload)
 
 # The corpus of each target: one archive in the tree, unpacked beside the program.
 FUZZ_CORPORA := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/corpus/%.unpacked,$(FUZZ_SRC))
@@ -398,7 +404,7 @@ GUEST_ENV = $(foreach name,GUEST_KERNEL GUEST_SUITE GUEST_PACKAGE GUEST_CACHE GU
 
 check-guest: $(if $(filter host,$(GUEST)),deps,deps-guest)
 	@$(SUBMAKE) check-guest-run
-check-guest-run: all $(GUEST_TOOLS)
+check-guest-run: all $(GUEST_TOOLS) $(GUEST_PRELOAD)
 	@$(GUEST_ENV) BRIQ_BUILD=$(B) BRIQ_SEED='$(SEED)' GUEST_POINTS='$(POINTS)' tests/guest/run-guest \
 		--jobs $(JOBS) $(if $(CASE),--only '$(CASE)') $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
 		$(if $(filter host,$(GUEST)),--host)
@@ -481,6 +487,7 @@ install: all
 	install -D -m 755 $(B)/nbdkit-briq-plugin.so $(DESTDIR)$(PLUGINDIR)/nbdkit-briq-plugin.so
 	install -D -m 644 $(B)/man/briq.1 $(DESTDIR)$(MANDIR)/man1/briq.1
 	install -D -m 644 $(B)/man/nbdkit-briq-plugin.1 $(DESTDIR)$(MANDIR)/man1/nbdkit-briq-plugin.1
+	install -D -m 644 ublk-frontend/60-briq-ublk.rules $(DESTDIR)$(DATADIR)/60-briq-ublk.rules
 	install -D -m 644 cli/briq.bash $(DESTDIR)$(COMPLETIONDIR)/briq
 	install -D -m 755 qemu/briq-vm $(DESTDIR)$(BINDIR)/briq-vm
 	install -D -m 644 -t $(DESTDIR)$(DATADIR)/briqvm $(BRIQ_VM_SRC)
@@ -495,6 +502,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/briq-vm $(DESTDIR)$(MANDIR)/man1/briq-vm.1
 	rm -f $(DESTDIR)$(COMPLETIONDIR)/briq-vm
 	rm -rf $(DESTDIR)$(DATADIR)/briqvm
+	rm -f $(DESTDIR)$(DATADIR)/60-briq-ublk.rules
 
 clean:
 	rm -rf build

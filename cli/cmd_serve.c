@@ -34,7 +34,7 @@ struct serve_args {
     const char *run, *pid_file;
     const char *control, *metrics;
     bool no_control;
-    bool read_only, no_windows_file, print_uri, verbose, stdio, daemon;
+    bool read_only, no_windows_file, swap, print_uri, verbose, stdio, daemon;
     struct serve_security security;
     struct briq_words ublk;
     uint64_t id;
@@ -153,6 +153,7 @@ static int open_devices(struct serve_job *job, struct briq_error *err)
         .log = log_of(a),
         .options = {.id = (uint32_t)a->id, .spin_ns = a->spin_us * MICROSECOND_NS},
         .wanted = a->ublk.count > 0,
+        .swap = a->swap,
         .volumes = &a->volumes,
         .cancel_fd = job->cancel.fd,
     };
@@ -431,8 +432,11 @@ static enum briq_exit run(const void *args)
     briq_serve_control_close(job.control, closed);
     briq_serve_devices_close(job.devices);
     clean_up(&job);
-    if (r < 0)
-        return briq_verb_fail("serve", &err, r);
+    if (r < 0) {
+        enum briq_exit code = briq_verb_fail("serve", &err, r);
+        briq_daemon_fail(&job.daemon, code);
+        return code;
+    }
     if (closed < 0)
         return BRIQ_EXIT_UNWELL; /* which volume, the log has told */
     return (enum briq_exit)job.exit_code;
@@ -511,6 +515,7 @@ const struct briq_verb briq_verb_serve = {
                      "that are free."},
             BRIQ_UBLK_SHAPE_OPTIONS(offsetof(struct serve_args, shape)),
             BRIQ_UBLK_THREAD_OPTIONS(offsetof(struct serve_args, ublk_threads)),
+            BRIQ_UBLK_SWAP_OPTION(struct serve_args, swap),
             {.name = "read-only",
              .letter = 'r',
              .kind = BRIQ_OPTION_FLAG,

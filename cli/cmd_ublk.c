@@ -3,9 +3,11 @@
 #include "cli/verb.h"
 
 static const struct briq_verb *const members[] = {
-    &briq_verb_ublk_add,    &briq_verb_ublk_list,     &briq_verb_ublk_stat,
-    &briq_verb_ublk_stop,   &briq_verb_ublk_del,      &briq_verb_ublk_recover,
-    &briq_verb_ublk_resize, &briq_verb_ublk_features, NULL,
+    &briq_verb_ublk_add,    &briq_verb_ublk_list,
+    &briq_verb_ublk_stat,   &briq_verb_ublk_stop,
+    &briq_verb_ublk_del,    &briq_verb_ublk_recover,
+    &briq_verb_ublk_resize, &briq_verb_ublk_features,
+    &briq_verb_ublk_owner,  NULL,
 };
 
 const struct briq_verb briq_verb_ublk = {
@@ -15,7 +17,10 @@ const struct briq_verb briq_verb_ublk = {
         (const char *const[]){
             "Makes block devices of the running kernel out of volumes, with several hardware "
             "queues, through the kernel's ublk driver (Linux 6.5 or newer, module ublk_drv). "
-            "Each device has a server, a process of its own. All of it needs root.",
+            "Each device has a server, a process of its own. Without root there are slower devices "
+            "that last as long as their server, where the administrator allows them: see `briq "
+            "ublk "
+            "owner --help`.",
             "A device whose server has died is not lost: requests wait, and `briq ublk recover` "
             "goes on where it stopped with everything that was acknowledged.",
             NULL,

@@ -127,12 +127,7 @@ static const struct briq_option options[] = {
      .value = "SIZE",
      .max = UINT64_C(1) << 40,
      .help = "Size of that cache, 0 for none. Default: 128M."},
-    {.name = "swap",
-     .kind = BRIQ_OPTION_FLAG,
-     .offset = FIELD(swap),
-     .help = "The device is to be swap: its server gets real-time priority, the lowest there is, "
-             "with which the kernel gives it the last of the memory. Without it a volume in memory "
-             "can need a page for what it is to free one with, and everything stands still."},
+    BRIQ_UBLK_SWAP_OPTION(struct add_args, swap),
     {.name = "windows-dir",
      .kind = BRIQ_OPTION_TEXT,
      .offset = FIELD(windows_dir),
@@ -163,7 +158,11 @@ const struct briq_verb briq_verb_ublk_add = {
         (const char *const[]){
             "Serves VOLUME as /dev/ublkbN, and returns when that can be used; its name is printed. "
             "The server goes on in the background, its messages go to the system log. SIGTERM "
-            "makes it stop the device, close the volume and end; so does `briq ublk stop`.",
+            "makes it close the volume and end: with the device when nobody uses that, and else "
+            "the device waits for `briq ublk recover` (one that cannot wait, see --on-death, goes "
+            "as well). `briq ublk stop` ends both.",
+            "A volume whose device waits for a server cannot get another one before that was "
+            "recovered or deleted.",
             "VOLUME may be mem:SIZE, which is gone with its server.",
             NULL,
         },

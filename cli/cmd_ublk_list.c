@@ -13,6 +13,7 @@
 #include "common/base/size.h"
 #include "ublk-frontend/control.h"
 #include "ublk-frontend/features.h"
+#include "ublk-frontend/process.h"
 #include "ublk-frontend/record.h"
 
 struct list_args {
@@ -62,8 +63,9 @@ static int look_at(struct briq_ublk_control *control, uint32_t id, struct entry 
 
 static const char *volume_of(const struct entry *e)
 {
+    bool of_a_user = (e->info.flags & UBLK_F_UNPRIVILEGED_DEV) != 0;
     if (!e->ours)
-        return "(not briq's)";
+        return of_a_user && briq_ublk_is_privileged() ? "(a user's)" : "(not briq's)";
     return e->record.volume[0] != '\0' ? e->record.volume : "(null)";
 }
 
@@ -86,6 +88,7 @@ static struct json_object *to_json(const struct entry *e)
     json_object_object_add(o, "queues", json_object_new_int(e->info.queues));
     json_object_object_add(o, "depth", json_object_new_int(e->info.depth));
     json_object_object_add(o, "max_io", json_object_new_int64(e->info.max_io_bytes));
+    json_object_object_add(o, "owner", json_object_new_int64(e->info.owner_uid));
     json_object_object_add(o, "flags", json_object_new_uint64(e->info.flags));
     json_object_object_add(o, "pid", json_object_new_int(e->info.server_pid));
     json_object_object_add(o, "served", json_object_new_boolean(e->served));
@@ -96,8 +99,8 @@ static struct json_object *to_json(const struct entry *e)
     return o;
 }
 
-static int list_ids(struct briq_ublk_control *control, const uint32_t *ids, size_t count, bool json,
-                    struct briq_error *err)
+static int list_ids(struct briq_ublk_control *control, const uint32_t *ids, size_t count, bool all,
+                    bool json, struct briq_error *err)
 {
     struct json_object *array = json ? json_object_new_array() : NULL;
     int r = 0;
@@ -107,9 +110,13 @@ static int list_ids(struct briq_ublk_control *control, const uint32_t *ids, size
     for (size_t i = 0; i < count && r == 0; i++) {
         struct entry e;
         r = look_at(control, ids[i], &e, err);
-        if (r == -ENODEV && count > 1)
-            r = 0; /* it went while we looked */
-        else if (r == 0 && json)
+        /* With all of them: it went while we looked, or is another user's. */
+        if (all && (r == -ENODEV || r == -EPERM || r == -EACCES)) {
+            r = 0;
+            *err = (struct briq_error){""};
+            continue;
+        }
+        if (r == 0 && json)
             json_object_array_add(array, to_json(&e));
         else if (r == 0)
             print_line(&e);
@@ -133,7 +140,8 @@ static int list(const struct list_args *a, struct briq_error *err)
     if (a->device == NULL)
         r = briq_ublk_find_all(err, &all, &count);
     if (r == 0)
-        r = list_ids(control, a->device != NULL ? &one : all, count, a->json, err);
+        r = list_ids(control, a->device != NULL ? &one : all, count, a->device == NULL, a->json,
+                     err);
     free(all);
     briq_ublk_control_close(control);
     return r;

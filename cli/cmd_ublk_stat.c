@@ -36,8 +36,8 @@ const struct briq_verb briq_verb_ublk_stat = {
     .description =
         (const char *const[]){
             "Prints a line for each thread that serves DEVICE (a number, or /dev/ublkbN): requests "
-            "by kind since the server started, how many were answered with an error, and how many "
-            "had to wait for the volume's file.",
+            "by kind since the server started, how many were answered with an error, how many "
+            "had to wait for the volume's file, and how many pieces of large ones helpers did.",
             NULL,
         },
     .operands =

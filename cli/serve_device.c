@@ -35,6 +35,7 @@ struct briq_serve_device {
     enum briq_serve_device_wish wish;
     int result; /* of the start, or of the wish */
     struct briq_error err;
+    bool held; /* the kernel does not let the thread end: a command of it never returns */
 
     /* of the thread; others look at a device that is LIVE */
     struct briq_ublk_control *control;
@@ -164,6 +165,9 @@ static void tear_down(struct briq_serve_device *device)
     int r = briq_ublk_unit_close(device->unit, &err, &left);
     if (r < 0)
         briq_log_line(&device->setup.log, BRIQ_LOG_WARNING, "%s", err.text);
+    pthread_mutex_lock(&device->lock);
+    device->held = device->control != NULL && briq_ublk_control_stuck(device->control);
+    pthread_mutex_unlock(&device->lock);
     briq_ublk_control_close(device->control);
     enter(device, OVER);
 }
@@ -334,6 +338,15 @@ bool briq_serve_device_facts(struct briq_serve_device *device, struct briq_serve
 
 void briq_serve_device_free(struct briq_serve_device *device)
 {
+    pthread_mutex_lock(&device->lock);
+    while (device->state != OVER)
+        pthread_cond_wait(&device->changed, &device->lock);
+    bool held = device->held;
+    pthread_mutex_unlock(&device->lock);
+    if (held) {
+        pthread_detach(device->thread); /* it stays, with the device */
+        return;
+    }
     pthread_join(device->thread, NULL);
     free_device(device);
 }

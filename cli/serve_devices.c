@@ -75,6 +75,9 @@ static int prepare_process(struct briq_serve_devices *devices, struct briq_error
     int r = briq_ublk_mark_flusher();
     if (r < 0 && setup->wanted)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; devices need root", strerror(-r));
+    r = setup->swap ? briq_ublk_use_reserves(err) : 0;
+    if (r < 0)
+        return r;
     if (!setup->wanted && !any_waits(setup->volumes))
         return 0; /* nobody has asked for a device; who does will be told if it cannot be */
     r = briq_ublk_leave_mounts(err);
@@ -398,23 +401,11 @@ bool briq_serve_devices_find(struct briq_serve_devices *devices, const char *nam
     return true;
 }
 
-static int check_unused(uint32_t id, struct briq_error *err)
-{
-    char holders[256];
-    int r = briq_ublk_check_unused(id, err);
-    if (r < 0 || briq_ublk_holders(id, holders, sizeof holders) == 0)
-        return r;
-    return briq_error_set(err, -EBUSY,
-                          "/dev/ublkb%" PRIu32 " is held open by %s: end that first, "
-                          "or use --force",
-                          id, holders);
-}
-
 int briq_serve_devices_check_unused(struct briq_serve_devices *devices, const char *name,
                                     struct briq_error *err)
 {
     uint32_t id = 0;
-    return briq_serve_devices_find(devices, name, &id) ? check_unused(id, err) : 0;
+    return briq_serve_devices_find(devices, name, &id) ? briq_ublk_check_unheld(id, err) : 0;
 }
 
 static int ask(struct briq_serve_devices *devices, const char *name,
@@ -467,26 +458,14 @@ bool briq_serve_devices_facts(struct briq_serve_devices *devices, const char *na
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
-/* The device in use waits, if it can, for the next server: nothing is lost that way. */
 static void end_one(struct briq_serve_devices *devices, struct entry *entry)
 {
-    uint32_t id = briq_serve_device_id(entry->device);
+    struct briq_error err = {""};
     const struct briq_log *log = &devices->setup.log;
-    struct briq_error err = {""}, why = {""};
-    bool used = check_unused(id, &why) < 0, can_wait = briq_serve_device_recoverable(entry->device);
-    if (used && can_wait)
-        briq_log_line(log, BRIQ_LOG_WARNING,
-                      "/dev/ublkb%" PRIu32 " is in use: it waits for the next `briq serve` of its "
-                      "volume, or `briq ublk recover %" PRIu32 "`; `briq ublk del --force %" PRIu32
-                      "` gives it up",
-                      id, id, id);
-    else if (used)
-        briq_log_line(log, BRIQ_LOG_WARNING,
-                      "/dev/ublkb%" PRIu32 " is in use, and cannot wait for another server: it is "
-                      "removed",
-                      id);
+    bool waits = briq_ublk_is_to_wait(briq_serve_device_id(entry->device),
+                                      briq_serve_device_recoverable(entry->device), log);
     int r = briq_serve_device_ask(entry->device,
-                                  used ? BRIQ_SERVE_DEVICE_LEAVE : BRIQ_SERVE_DEVICE_STOP, &err);
+                                  waits ? BRIQ_SERVE_DEVICE_LEAVE : BRIQ_SERVE_DEVICE_STOP, &err);
     if (r < 0) {
         briq_log_line(log, BRIQ_LOG_ERROR, "%s", err.text);
         briq_ublk_die();

@@ -23,6 +23,7 @@ struct briq_serve_devices_setup {
     struct briq_log log;
     struct briq_ublk_options options; /* of all devices; id: of the first one, others follow */
     bool wanted;                      /* there will be devices: see open */
+    bool swap;                        /* they must get on when there is no memory left */
     const struct briq_words *volumes; /* words of the command line, which are to be exported */
     int cancel_fd;                    /* readable: stop waiting; -1: none */
 };
@@ -31,7 +32,8 @@ struct briq_serve_devices_setup {
  * Marks the calling thread, and so all that are made from now on, as one that must not wait for I/O
  * to get memory; where that is not allowed there can be no devices. With setup->wanted that is an
  * error. Then, and when a device of one of the volumes waits for a server, the process gets a mount
- * namespace of its own. Call it before there are threads.
+ * namespace of its own; with setup->swap it gets the kernel's reserves of memory too
+ * (briq_ublk_use_reserves()). Call it before there are threads.
  * 0 and *ret, or -errno explained in err.
  */
 int briq_serve_devices_open(const struct briq_serve_devices_setup *setup, struct briq_error *err,

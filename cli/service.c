@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -67,16 +68,17 @@ void briq_service_tell(const char *state)
 
 /* ---- background ------------------------------------------------------------------------------ */
 
+/* The child tells its exit code (0: it is ready), or ends without a word. */
 static void wait_for_child(int fd, pid_t pid)
 {
-    char byte;
+    unsigned char byte;
     int status = 0;
     ssize_t n;
     do
         n = read(fd, &byte, 1);
     while (n < 0 && errno == EINTR);
     if (n == 1)
-        _exit(0);
+        _exit(byte);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
@@ -105,20 +107,40 @@ int briq_daemon_begin(struct briq_daemon *daemon, struct briq_error *err)
     return 0;
 }
 
-void briq_daemon_ready(struct briq_daemon *daemon)
+/* Nobody reads on for what this process, which may stay, could still write. */
+static void let_terminal_go(void)
 {
-    if (daemon->ready_fd < 0)
-        return;
     fflush(NULL);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; fd <= 2 && null >= 0; fd++)
         (void)dup2(null, fd);
     if (null > 2)
         close(null);
-    /* It stays where it was started: names of sockets, windows and later volumes may be relative. */
-    (void)!write(daemon->ready_fd, "r", 1);
+}
+
+static void tell_parent(struct briq_daemon *daemon, int code)
+{
+    const unsigned char byte = (unsigned char)code;
+    (void)!write(daemon->ready_fd, &byte, 1);
     close(daemon->ready_fd);
     daemon->ready_fd = -1;
+}
+
+void briq_daemon_ready(struct briq_daemon *daemon)
+{
+    if (daemon->ready_fd < 0)
+        return;
+    let_terminal_go();
+    /* It stays where it was started: names of sockets, windows and later volumes may be relative. */
+    tell_parent(daemon, 0);
+}
+
+void briq_daemon_fail(struct briq_daemon *daemon, int code)
+{
+    if (daemon->ready_fd < 0)
+        return;
+    let_terminal_go();
+    tell_parent(daemon, code);
 }
 
 int briq_pid_file_write(const char *path, struct briq_error *err)
@@ -139,6 +161,7 @@ static void __attribute__((noreturn)) run_command(const char *command, const cha
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    (void)sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){.sched_priority = 0});
     if (setenv("uri", uri, 1) == 0)
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     fprintf(stderr, "briq serve: /bin/sh: %s\n", strerror(errno));

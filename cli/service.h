@@ -34,10 +34,14 @@ struct briq_daemon {
 
 /*
  * Forks. The parent does not return: it ends with 0 when the child is ready, or with the child's
- * exit code when it ended before that. The child has a session of its own. No threads may run yet.
+ * exit code when it failed or ended before that. The child has a session of its own. No threads may
+ * run yet.
  */
 int briq_daemon_begin(struct briq_daemon *daemon, struct briq_error *err) BRIQ_MUST;
-/* The child is ready: lets the parent end, and the terminal and the directory go. */
+/* The child will not be ready and has said why: lets the terminal go and the parent end with `code`,
+ * whether the child itself can end or is held by the kernel. Nothing without a parent that waits. */
+void briq_daemon_fail(struct briq_daemon *daemon, int code);
+/* The child is ready: lets the parent end, and the terminal go. */
 void briq_daemon_ready(struct briq_daemon *daemon);
 
 /* Writes the process id, a line, to the file `path`. 0, or -errno explained in err. */

@@ -184,3 +184,34 @@ unsigned briq_ublk_holders(uint32_t id, char *text, size_t room)
     closedir(dir);
     return count;
 }
+
+int briq_ublk_check_unheld(uint32_t id, struct briq_error *err)
+{
+    char holders[256];
+    int r = briq_ublk_check_unused(id, err);
+    if (r < 0 || briq_ublk_holders(id, holders, sizeof holders) == 0)
+        return r;
+    return briq_error_set(err, -EBUSY,
+                          "/dev/ublkb%" PRIu32 " is held open by %s: end that first, "
+                          "or use --force",
+                          id, holders);
+}
+
+bool briq_ublk_is_to_wait(uint32_t id, bool can_wait, const struct briq_log *log)
+{
+    struct briq_error why = {""};
+    if (briq_ublk_check_unheld(id, &why) == 0)
+        return false;
+    if (can_wait)
+        briq_log_line(log, BRIQ_LOG_WARNING,
+                      "/dev/ublkb%" PRIu32 " is in use: it waits for the next `briq serve` of its "
+                      "volume, or `briq ublk recover %" PRIu32 "`; `briq ublk del --force %" PRIu32
+                      "` gives it up",
+                      id, id, id);
+    else
+        briq_log_line(log, BRIQ_LOG_WARNING,
+                      "/dev/ublkb%" PRIu32 " is in use, and cannot wait for another server: it is "
+                      "removed",
+                      id);
+    return can_wait;
+}

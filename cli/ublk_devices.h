@@ -3,11 +3,13 @@
 #ifndef BRIQ_CLI_UBLK_DEVICES_H
 #define BRIQ_CLI_UBLK_DEVICES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "common/base/error.h"
+#include "common/base/log.h"
 #include "ublk-frontend/control.h"
 
 /* "3", "ublkb3", "/dev/ublkb3" (or with a c for the b). 0, or -EINVAL explained in err. */
@@ -34,5 +36,15 @@ int briq_ublk_check_unused(uint32_t id, struct briq_error *err) BRIQ_MUST;
  * many processes.
  */
 unsigned briq_ublk_holders(uint32_t id, char *text, size_t room);
+
+/* Whether anybody would miss it: as briq_ublk_check_unused(), and -EBUSY when a program has it open. */
+int briq_ublk_check_unheld(uint32_t id, struct briq_error *err) BRIQ_MUST;
+
+/*
+ * What its server, which was told to end, does with a device: one that is in use waits for the next
+ * server if it can, since nothing is lost that way, and any other is removed. True: it waits. The
+ * log is told of one that is in use. It must still be served.
+ */
+bool briq_ublk_is_to_wait(uint32_t id, bool can_wait, const struct briq_log *log);
 
 #endif

@@ -8,17 +8,19 @@
 
 #include "common/base/align.h"
 
-static int parse_queues(const char *text, struct briq_error *err, unsigned *ret)
+/* "auto", or a number from min to max. */
+static int parse_count(const char *option, const char *text, unsigned min, unsigned max,
+                       unsigned automatic, struct briq_error *err, unsigned *ret)
 {
     char *end;
     if (strcmp(text, "auto") == 0) {
-        *ret = 0;
+        *ret = automatic;
         return 0;
     }
     unsigned long n = strtoul(text, &end, 10);
-    if (*end != '\0' || text[0] < '0' || text[0] > '9' || n == 0 || n > BRIQ_UBLK_THREADS_MAX)
-        return briq_error_set(err, -EINVAL, "--queues: \"%s\" is neither auto nor 1 to %u", text,
-                              BRIQ_UBLK_THREADS_MAX);
+    if (*end != '\0' || text[0] < '0' || text[0] > '9' || n < min || n > max)
+        return briq_error_set(err, -EINVAL, "--%s: \"%s\" is neither auto nor %u to %u", option,
+                              text, min, max);
     *ret = (unsigned)n;
     return 0;
 }
@@ -44,7 +46,9 @@ int briq_ublk_read_threads(const struct briq_ublk_thread_words *words, struct br
                            struct briq_ublk_options *ret)
 {
     ret->wishes.threads_per_queue = (unsigned)words->threads;
-    return briq_ublk_affinity_parse(words->affinity, err, &ret->affinity);
+    int r = parse_count("helpers", words->helpers, 0, BRIQ_UBLK_HELPERS_MAX, BRIQ_UBLK_HELPERS_AUTO,
+                        err, &ret->helpers);
+    return r == 0 ? briq_ublk_affinity_parse(words->affinity, err, &ret->affinity) : r;
 }
 
 int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_error *err,
@@ -56,7 +60,7 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
     ret->wishes.plain_copy = words->plain_copy;
     int r = check_sizes(words, ret->wishes.threads_per_queue, err);
     if (r == 0)
-        r = parse_queues(words->queues, err, &ret->queues);
+        r = parse_count("queues", words->queues, 1, BRIQ_UBLK_THREADS_MAX, 0, err, &ret->queues);
     if (r == 0)
         r = briq_ublk_on_death_parse(words->on_death, err, &ret->wishes.on_death);
     return r == 0 ? briq_ublk_partitions_parse(words->partitions, err, &ret->wishes.partitions) : r;

@@ -12,7 +12,7 @@
 
 /* The threads that serve a device: whoever serves it next may choose anew. */
 struct briq_ublk_thread_words {
-    const char *affinity;
+    const char *affinity, *helpers;
     uint64_t threads;
 };
 
@@ -25,7 +25,7 @@ struct briq_ublk_shape_words {
 
 #define BRIQ_UBLK_THREAD_WORDS                                                                     \
     {                                                                                              \
-        .affinity = "mask", .threads = 1                                                           \
+        .affinity = "mask", .helpers = "auto", .threads = 1                                        \
     }
 #define BRIQ_UBLK_SHAPE_WORDS                                                                      \
     {                                                                                              \
@@ -50,6 +50,13 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
      .max = 16,                                                                                    \
      .help = "Threads that share the requests of each queue of a device (Linux 6.16 or newer). "   \
              "Default: 1."},                                                                       \
+        {.name = "helpers",                                                                        \
+         .kind = BRIQ_OPTION_TEXT,                                                                 \
+         .offset = (at) + offsetof(struct briq_ublk_thread_words, helpers),                        \
+         .value = "N|auto",                                                                        \
+         .help = "Threads beside those of a device's queues that do pieces of its requests of "    \
+                 "more than 128K: 0 to 16. Default: auto, which is one for each processor but "    \
+                 "one, at most 4, each used only while there is an idle processor for it."},       \
     {                                                                                              \
         .name = "affinity", .kind = BRIQ_OPTION_TEXT,                                              \
         .offset = (at) + offsetof(struct briq_ublk_thread_words, affinity),                        \
@@ -97,7 +104,7 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
              "What becomes of a device when its server dies: requests wait for the next one "      \
              "(`briq ublk recover`, or `briq serve` of that volume), they fail until then (Linux " \
              "6.13 or newer), or the device goes. Default: queue; for a volume in memory always "  \
-             "remove."},                                                                           \
+             "remove, and so for a user without CAP_SYS_ADMIN."},                                  \
         {.name = "partitions",                                                                     \
          .kind = BRIQ_OPTION_TEXT,                                                                 \
          .offset = (at) + offsetof(struct briq_ublk_shape_words, partitions),                      \
@@ -110,7 +117,7 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
         .name = "plain-copy", .kind = BRIQ_OPTION_FLAG,                                            \
         .offset = (at) + offsetof(struct briq_ublk_shape_words, plain_copy),                       \
         .help = "Let the kernel copy all data of a device through a buffer for each request, as "  \
-                "it must where it has no UBLK_F_USER_COPY."                                        \
+                "it must where it has no UBLK_F_USER_COPY, or the user no CAP_SYS_ADMIN."          \
     }
 
 #define BRIQ_UBLK_SPIN_OPTION(args, field)                                                         \
@@ -119,6 +126,15 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
         .value = "MICROSECONDS", .max = 10000,                                                     \
         .help = "Look so long for the next request before sleeping: shorter answers for "          \
                 "processor time. Default: 0."                                                      \
+    }
+
+#define BRIQ_UBLK_SWAP_OPTION(args, field)                                                         \
+    {                                                                                              \
+        .name = "swap", .kind = BRIQ_OPTION_FLAG, .offset = offsetof(args, field),                 \
+        .help = "A device is to be swap: its server gets real-time priority, the lowest there "    \
+                "is, with which the kernel gives it the last of the memory. Without it a volume "  \
+                "in memory can need a page for what it is to free one with, and everything "       \
+                "stands still."                                                                    \
     }
 
 #define BRIQ_UBLK_FOREGROUND_OPTION(args, field)                                                   \

@@ -2,9 +2,9 @@
 /*
  * ublk_server.c - opens the volume, brings the device to live, and waits for the end.
  *
- * Signals end it: SIGTERM and its like stop the device, answer what is under way, close the volume
- * cleanly and delete the device. Whatever else makes the process end leaves the device to
- * `recover`, with everything that was acknowledged.
+ * Signals end it: at SIGTERM and its like it answers what is under way, closes the volume cleanly
+ * and deletes the device, or, when that is in use, leaves it to the next server. Whatever else makes
+ * the process end leaves the device to `recover`, with everything that was acknowledged.
  */
 #include "cli/ublk_server.h"
 
@@ -151,21 +151,64 @@ static int open_unit(struct server *server, struct briq_error *err)
     return r;
 }
 
-static int bring_up(struct server *server, struct briq_error *err)
+/* Two devices of a volume would each cache what the other changes. The volume is open here, so a
+ * device of it has no server that lives on. */
+static int check_orphans(const struct server *server, struct briq_error *err)
 {
-    bool recover = server->job->recover;
-    /* Before any thread is made: all of them, and the kernel's helpers, take it from here. */
+    const struct briq_ublk_record *what = &server->job->what;
+    uint32_t id = 0;
+    if (server->store == NULL || what->read_only)
+        return 0;
+    struct briq_ublk_record *other = malloc(sizeof *other);
+    if (other == NULL)
+        return briq_error_set(err, -ENOMEM, "out of memory");
+    bool found = briq_ublk_find_orphan(what->volume, &id, other);
+    free(other);
+    if (!found)
+        return 0;
+    return briq_error_set(err, -EBUSY,
+                          "%s: its device /dev/ublkb%" PRIu32 " waits for a server: take it over "
+                          "with `briq ublk recover %" PRIu32 "`, or give it up with `briq ublk "
+                          "del %" PRIu32 "`",
+                          what->volume, id, id, id);
+}
+
+/* Before any thread is made: all of them, and the kernel's helpers, take it from here. */
+static int prepare_process(const struct server *server, struct briq_error *err)
+{
+    if (server->job->options.wishes.unprivileged)
+        return server->job->swap ? briq_error_set(err, -EPERM, "--swap: run it as root") : 0;
     int r = briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; run it as root", strerror(-r));
-    r = server->job->swap ? briq_ublk_use_reserves(err) : 0;
+    return server->job->swap ? briq_ublk_use_reserves(err) : 0;
+}
+
+static int bring_up(struct server *server, struct briq_error *err)
+{
+    bool recover = server->job->recover;
+    int r = prepare_process(server, err);
     if (r < 0)
         return r;
     r = recover ? settle_predecessor(server, err) : 0;
     if (r == 0)
         r = recover ? briq_ublk_open_again(open_volume, server, server->cancel.fd, err)
                     : open_volume(server, err);
+    if (r == 0 && !recover)
+        r = check_orphans(server, err);
     return r == 0 ? open_unit(server, err) : r;
+}
+
+/* What the process cannot have without privileges matters as soon as memory is short. */
+static void harden(struct server *server)
+{
+    const struct briq_log log = log_of(server);
+    if (!server->job->options.wishes.unprivileged)
+        briq_ublk_harden_process(&log);
+    else
+        briq_log_line(&log, BRIQ_LOG_WARNING,
+                      "this user lacks CAP_SYS_ADMIN: the device is removed if its server dies, or "
+                      "leaves a request for 30 s, and should not be used as swap");
 }
 
 static void say_ready(struct server *server)
@@ -196,12 +239,23 @@ static void die(struct server *server, struct briq_error *err)
     briq_ublk_die();
 }
 
+static int end_as_told(struct server *server, struct briq_ublk_device *device,
+                       struct briq_error *err)
+{
+    const struct ublk_dev_info *info = briq_ublk_device_info(device);
+    const struct briq_log log = log_of(server);
+    if (!briq_ublk_is_to_wait(info->dev_id, (info->flags & UBLK_F_USER_RECOVERY) != 0, &log))
+        return briq_ublk_device_stop(device, err);
+    briq_ublk_device_leave(device);
+    return 0;
+}
+
 static int serve(struct server *server, struct briq_error *err)
 {
     struct briq_ublk_device *device = briq_ublk_unit_device(server->unit);
     switch (briq_ublk_unit_serve(server->unit, server->cancel.fd, err)) {
     case BRIQ_UBLK_UNIT_TOLD:
-        return briq_ublk_device_stop(device, err);
+        return end_as_told(server, device, err);
     case BRIQ_UBLK_UNIT_ENDED:
         return 0;
     case BRIQ_UBLK_UNIT_LEAVE:
@@ -231,8 +285,7 @@ static int run_device(struct server *server, struct briq_error *err)
     struct briq_error later = {""};
     int r = bring_up(server, err);
     if (r == 0) {
-        const struct briq_log log = log_of(server);
-        briq_ublk_harden_process(&log);
+        harden(server);
         say_ready(server);
         if (serve(server, err) < 0)
             die(server, err);
@@ -249,7 +302,8 @@ static int run_server(struct server *server, struct briq_error *err)
     r = briq_ublk_control_open(err, &server->control);
     if (r < 0)
         return r;
-    r = briq_ublk_leave_mounts(err);
+    r = server->job->options.wishes.unprivileged ? briq_ublk_record_check(err)
+                                                 : briq_ublk_leave_mounts(err);
     if (r == 0 && server->job->recover)
         briq_ublk_drop_mounts(server->job->options.id);
     if (r == 0)
@@ -262,9 +316,14 @@ enum briq_exit briq_ublk_server_run(struct briq_ublk_job *job)
 {
     struct server server = {.job = job, .cancel = BRIQ_CANCEL_NONE, .daemon = BRIQ_DAEMON_NONE};
     struct briq_error err = {""};
+    job->options.wishes.unprivileged = !briq_ublk_is_privileged();
     /* First of all: the kernel ties a device to the process that makes it. */
     int r = job->foreground ? 0 : briq_daemon_begin(&server.daemon, &err);
     if (r == 0)
         r = run_server(&server, &err);
-    return r < 0 ? complain(&server, &err, r) : BRIQ_EXIT_OK;
+    if (r == 0)
+        return BRIQ_EXIT_OK;
+    enum briq_exit code = complain(&server, &err, r);
+    briq_daemon_fail(&server.daemon, code);
+    return code;
 }

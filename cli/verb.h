@@ -120,6 +120,7 @@ extern const struct briq_verb briq_verb_ublk_add;
 extern const struct briq_verb briq_verb_ublk_del;
 extern const struct briq_verb briq_verb_ublk_features;
 extern const struct briq_verb briq_verb_ublk_list;
+extern const struct briq_verb briq_verb_ublk_owner;
 extern const struct briq_verb briq_verb_ublk_recover;
 extern const struct briq_verb briq_verb_ublk_resize;
 extern const struct briq_verb briq_verb_ublk_stat;

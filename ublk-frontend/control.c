@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,13 +22,17 @@
 #define ENTRIES         4
 #define CANCEL_GRACE_MS 2000
 #define CANCEL_DATA     UINT64_C(0)
-#define BUFFER_BYTES    1024 /* a mask of 8192 processors */
+#define PATH_BYTES      32
+#define BUFFER_BYTES    (PATH_BYTES + 1024) /* a mask of 8192 processors */
 
 struct briq_ublk_control {
     int fd;
     struct io_uring ring;
     uint64_t last;  /* number of the last command: what its completion carries */
     unsigned stuck; /* commands given up that have not come back */
+    /* The device that commands were last about, and whether those need its path. */
+    uint32_t device;
+    bool by_path;
     /* What commands point to. Not on the stack: one that was given up may still write here. */
     uint64_t buffer[BUFFER_BYTES / 8];
 };
@@ -45,7 +51,10 @@ static int explain_open(struct briq_error *err, int r)
                                                 "Linux 6.5 or newer)");
     case -EACCES:
     case -EPERM:
-        return briq_error_set(err, r, UBLK_CONTROL_PATH ": permission denied; run it as root");
+        return briq_error_set(err, r,
+                              UBLK_CONTROL_PATH
+                              ": permission denied; run it as root, or have udev give it to "
+                              "everybody (60-briq-ublk.rules)");
     default:
         return briq_error_set(err, r, UBLK_CONTROL_PATH ": %s", strerror(-r));
     }
@@ -79,6 +88,7 @@ int briq_ublk_control_open(struct briq_error *err, struct briq_ublk_control **re
         return briq_error_set(err, -ENOMEM, "out of memory");
     }
     control->fd = fd;
+    control->device = UBLK_ANY_ID;
     int r = io_uring_queue_init(ENTRIES, &control->ring, IORING_SETUP_SQE128);
     if (r < 0) {
         close(fd);
@@ -201,54 +211,85 @@ int briq_ublk_control_run(struct briq_ublk_control *control, unsigned op,
 
 static const struct briq_ublk_watch soon = {.fd = -1, .timeout_ms = BRIQ_UBLK_WATCHDOG_MS};
 
-static int with_buffer(struct briq_ublk_control *control, unsigned op, uint32_t id, uint64_t data,
-                       void *buf, size_t len)
+/* With control->by_path what `buf` holds follows the path. */
+static int run_on(struct briq_ublk_control *control, unsigned op, uint32_t id, uint64_t data,
+                  void *buf, size_t len, const struct briq_ublk_watch *watch)
 {
+    size_t path_len = control->by_path ? PATH_BYTES : 0;
+    char *at = (char *)control->buffer + path_len;
     struct ublk_ctrl_cmd cmd = {.dev_id = id,
                                 .queue_id = UBLK_NO_QUEUE,
+                                .dev_path_len = (uint16_t)path_len,
                                 .addr = (uint64_t)(uintptr_t)control->buffer,
-                                .len = (uint16_t)len,
+                                .len = (uint16_t)(path_len + len),
                                 .data = data};
-    if (len > sizeof control->buffer)
+    if (path_len + len > sizeof control->buffer)
         return -EINVAL;
-    if (control->stuck > 0)
+    if (control->stuck > 0 && cmd.len > 0)
         return -EBUSY;
-    memcpy(control->buffer, buf, len);
-    int r = briq_ublk_control_run(control, op, &cmd, &soon);
+    if (control->by_path)
+        snprintf((char *)control->buffer, PATH_BYTES, "/dev/ublkc%" PRIu32, id);
+    if (len > 0)
+        memcpy(at, buf, len);
+    int r = briq_ublk_control_run(control, op, &cmd, watch);
+    if (r >= 0 && len > 0)
+        memcpy(buf, at, len);
+    return r < 0 ? r : 0;
+}
+
+static void remember(struct briq_ublk_control *control, uint32_t id, bool by_path)
+{
+    control->device = id;
+    control->by_path = by_path;
+}
+
+/* Without a path the kernel tells about the devices of root, and answers -EINVAL for others. */
+int briq_ublk_get_info(struct briq_ublk_control *control, uint32_t id, struct ublk_dev_info *ret)
+{
+    struct ublk_dev_info info = {0};
+    remember(control, UBLK_ANY_ID, false);
+    int r = run_on(control, UBLK_CMD_GET_DEV_INFO, id, 0, &info, sizeof info, &soon);
+    if (r == -EINVAL) {
+        control->by_path = true;
+        r = run_on(control, UBLK_CMD_GET_DEV_INFO2, id, 0, &info, sizeof info, &soon);
+    }
     if (r < 0)
         return r;
-    memcpy(buf, control->buffer, len);
+    remember(control, id, control->by_path);
+    *ret = info;
     return 0;
+}
+
+/* A command about a device, of which it must be known whose kind it is. */
+static int run_about(struct briq_ublk_control *control, unsigned op, uint32_t id, uint64_t data,
+                     void *buf, size_t len, const struct briq_ublk_watch *watch)
+{
+    struct ublk_dev_info ignored;
+    int r = id == control->device ? 0 : briq_ublk_get_info(control, id, &ignored);
+    return r < 0 ? r : run_on(control, op, id, data, buf, len, watch);
 }
 
 int briq_ublk_get_features(struct briq_ublk_control *control, uint64_t *ret)
 {
     uint64_t features = 0;
-    int r = with_buffer(control, UBLK_CMD_GET_FEATURES, UBLK_ANY_ID, 0, &features, sizeof features);
+    remember(control, UBLK_ANY_ID, false);
+    int r =
+        run_on(control, UBLK_CMD_GET_FEATURES, UBLK_ANY_ID, 0, &features, sizeof features, &soon);
     if (r == 0)
         *ret = features;
-    return r;
-}
-
-int briq_ublk_get_info(struct briq_ublk_control *control, uint32_t id, struct ublk_dev_info *ret)
-{
-    struct ublk_dev_info info = {0};
-    int r = with_buffer(control, UBLK_CMD_GET_DEV_INFO, id, 0, &info, sizeof info);
-    if (r == 0)
-        *ret = info;
     return r;
 }
 
 int briq_ublk_set_params(struct briq_ublk_control *control, uint32_t id, struct ublk_params *params)
 {
     params->len = sizeof *params;
-    return with_buffer(control, UBLK_CMD_SET_PARAMS, id, 0, params, sizeof *params);
+    return run_about(control, UBLK_CMD_SET_PARAMS, id, 0, params, sizeof *params, &soon);
 }
 
 int briq_ublk_get_params(struct briq_ublk_control *control, uint32_t id, struct ublk_params *ret)
 {
     struct ublk_params params = {.len = sizeof params};
-    int r = with_buffer(control, UBLK_CMD_GET_PARAMS, id, 0, &params, sizeof params);
+    int r = run_about(control, UBLK_CMD_GET_PARAMS, id, 0, &params, sizeof params, &soon);
     if (r == 0)
         *ret = params;
     return r;
@@ -256,19 +297,21 @@ int briq_ublk_get_params(struct briq_ublk_control *control, uint32_t id, struct 
 
 int briq_ublk_add(struct briq_ublk_control *control, struct ublk_dev_info *info)
 {
-    return with_buffer(control, UBLK_CMD_ADD_DEV, info->dev_id, 0, info, sizeof *info);
+    remember(control, UBLK_ANY_ID, false);
+    int r = run_on(control, UBLK_CMD_ADD_DEV, info->dev_id, 0, info, sizeof *info, &soon);
+    if (r == 0)
+        remember(control, info->dev_id, (info->flags & UBLK_F_UNPRIVILEGED_DEV) != 0);
+    return r;
 }
 
 int briq_ublk_get_affinity(struct briq_ublk_control *control, uint32_t id, unsigned queue,
                            void *mask, size_t mask_bytes)
 {
-    return with_buffer(control, UBLK_CMD_GET_QUEUE_AFFINITY, id, queue, mask, mask_bytes);
+    return run_about(control, UBLK_CMD_GET_QUEUE_AFFINITY, id, queue, mask, mask_bytes, &soon);
 }
 
 int briq_ublk_simple(struct briq_ublk_control *control, unsigned op, uint32_t id, uint64_t data,
                      const struct briq_ublk_watch *watch)
 {
-    struct ublk_ctrl_cmd cmd = {.dev_id = id, .queue_id = UBLK_NO_QUEUE, .data = data};
-    int r = briq_ublk_control_run(control, op, &cmd, watch);
-    return r < 0 ? r : 0;
+    return run_about(control, op, id, data, NULL, 0, watch);
 }

@@ -26,6 +26,7 @@
 #define SERVER_MAGIC UINT64_C(0x0001514952420000) /* "BRIQ", version 1 */
 
 #define QUIESCE_MS       5000
+#define DELETE_MS        2000
 #define RETRY_MS         50
 #define OPEN_TRIES_MS    10000 /* udev makes the node, and may look at it first */
 #define RECOVER_TRIES_MS 40000 /* Linux 6.12 may take 30 s to notice that a server has died */
@@ -38,6 +39,7 @@ struct briq_ublk_device {
     struct briq_ublk_worker **workers;
     unsigned worker_count;
     uint32_t block_bytes;
+    unsigned helpers; /* as in the options */
     int cancel_fd;
     bool added; /* by us: to be deleted */
     bool left;  /* for the next server */
@@ -53,25 +55,56 @@ static int pause_for(int cancel_fd, int ms)
     return poll(&fd, 1, ms) > 0 ? -ECANCELED : 0;
 }
 
-static int open_char(struct briq_ublk_device *device, struct briq_error *err)
+static const char *explain_node(int r)
+{
+    switch (r) {
+    case -ENOENT:
+        return "; does nobody make device nodes here (devtmpfs, udev)?";
+    case -EBUSY:
+        return "; another process has it open";
+    case -EACCES:
+        return "; udev has not given it to its owner (60-briq-ublk.rules); what is left of the "
+               "device goes with `briq ublk del` as root";
+    default:
+        return "";
+    }
+}
+
+/* Opens /dev/ublkcN or /dev/ublkbN, which may not be there yet, or be looked at by others first. */
+static int open_node(const struct briq_ublk_device *device, char kind, int flags,
+                     struct briq_error *err, int *ret_fd)
 {
     char path[32];
     uint64_t end = briq_clock_ns() + OPEN_TRIES_MS * UINT64_C(1000000);
     int r = 0;
-    snprintf(path, sizeof path, "/dev/ublkc%" PRIu32, device->info.dev_id);
+    snprintf(path, sizeof path, "/dev/ublk%c%" PRIu32, kind, device->info.dev_id);
     for (;;) {
-        device->shared.fd = open(path, O_RDWR | O_CLOEXEC);
-        if (device->shared.fd >= 0)
+        *ret_fd = open(path, flags | O_CLOEXEC);
+        if (*ret_fd >= 0)
             return 0;
         r = -errno;
         bool may_come = r == -ENOENT || r == -EBUSY || r == -EACCES;
         if (!may_come || briq_clock_ns() >= end || pause_for(device->cancel_fd, RETRY_MS) < 0)
             break;
     }
-    return briq_error_set(err, r, "%s: %s%s", path, strerror(-r),
-                          r == -ENOENT  ? "; does nobody make device nodes here (devtmpfs, udev)?"
-                          : r == -EBUSY ? "; another process has it open"
-                                        : "");
+    return briq_error_set(err, r, "%s: %s%s", path, strerror(-r), explain_node(r));
+}
+
+static int open_char(struct briq_ublk_device *device, struct briq_error *err)
+{
+    return open_node(device, 'c', O_RDWR, err, &device->shared.fd);
+}
+
+/* That of root can be used at once, and that of a user when udev has given it to him. */
+static int await_block(const struct briq_ublk_device *device, struct briq_error *err)
+{
+    int fd = -1;
+    if (!device->shared.unprivileged)
+        return 0;
+    int r = open_node(device, 'b', O_RDONLY, err, &fd);
+    if (r == 0)
+        close(fd);
+    return r;
 }
 
 /* ---- shape ----------------------------------------------------------------------------------- */
@@ -112,6 +145,7 @@ static void fill_shared(struct briq_ublk_device *device, const struct briq_ublk_
     shared->store = device->store;
     shared->user_copy = (device->info.flags & UBLK_F_USER_COPY) != 0;
     shared->drop_admin = plan->drop_admin;
+    shared->unprivileged = options->wishes.unprivileged;
     shared->queues = device->info.queues;
     shared->depth = device->info.depth;
     shared->threads_per_queue = options->wishes.threads_per_queue;
@@ -174,13 +208,34 @@ static int start_queue(struct briq_ublk_device *device, unsigned queue, struct b
     return 0;
 }
 
+/* None where no request is ever worked on in pieces. */
+static int start_helpers(struct briq_ublk_device *device, unsigned workers, struct briq_error *err)
+{
+    const struct briq_ublk_shared *shared = &device->shared;
+    bool automatic = device->helpers == BRIQ_UBLK_HELPERS_AUTO;
+    const struct briq_ublk_helpers_setup setup = {
+        .store = device->store,
+        .fd = shared->fd,
+        .user_copy = shared->user_copy,
+        .unprivileged = shared->unprivileged,
+        .piece_bytes = shared->piece_bytes,
+        .count = automatic ? briq_ublk_helpers_auto() : device->helpers,
+        .workers = workers,
+        .unasked = automatic,
+        .event_fd = shared->event_fd,
+    };
+    if (setup.store == NULL || setup.count == 0 || shared->max_io_bytes <= shared->piece_bytes)
+        return 0;
+    return briq_ublk_helpers_open(&setup, err, &device->shared.helpers);
+}
+
 static int start_workers(struct briq_ublk_device *device, struct briq_error *err)
 {
     unsigned count = device->shared.queues * device->shared.threads_per_queue;
     device->workers = calloc(count, sizeof(struct briq_ublk_worker *));
     if (device->workers == NULL)
         return briq_error_set(err, -ENOMEM, "out of memory");
-    int r = 0;
+    int r = start_helpers(device, count, err);
     for (unsigned queue = 0; queue < device->shared.queues && r == 0; queue++)
         r = start_queue(device, queue, err);
     return r;
@@ -193,6 +248,8 @@ static void free_workers(struct briq_ublk_device *device)
     device->worker_count = 0;
     free(device->workers);
     device->workers = NULL;
+    briq_ublk_helpers_free(device->shared.helpers);
+    device->shared.helpers = NULL;
 }
 
 static void abandon_workers(struct briq_ublk_device *device)
@@ -228,6 +285,7 @@ static int new_device(struct briq_ublk_control *control, struct briq_store *stor
     device->control = control;
     device->store = store;
     device->cancel_fd = options->cancel_fd;
+    device->helpers = options->helpers;
     device->shared.fd = -1;
     device->shared.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (device->shared.event_fd < 0) {
@@ -239,7 +297,18 @@ static int new_device(struct briq_ublk_control *control, struct briq_store *stor
     return 0;
 }
 
-static int explain_add(const struct briq_ublk_options *options, int r, struct briq_error *err)
+static int explain_no_answer(const struct briq_ublk_control *control, struct briq_error *err)
+{
+    return briq_error_set(
+        err, -ETIMEDOUT,
+        "ADD_DEV has not returned for %d s: this kernel's ublk driver has crashed "
+        "(some of 6.17 and 6.18 do); see dmesg, update, restart%s",
+        BRIQ_UBLK_WATCHDOG_MS / 1000,
+        briq_ublk_control_stuck(control) ? ", before which this process cannot end" : "");
+}
+
+static int explain_add(const struct briq_ublk_device *device,
+                       const struct briq_ublk_options *options, int r, struct briq_error *err)
 {
     switch (r) {
     case -EEXIST:
@@ -253,10 +322,7 @@ static int explain_add(const struct briq_ublk_options *options, int r, struct br
                               "the kernel allows no new device: CAP_SYS_ADMIN is needed, and there "
                               "may be a limit (/sys/module/ublk_drv/parameters/ublks_max)");
     case -ETIMEDOUT:
-        return briq_error_set(err, r,
-                              "ADD_DEV has not returned for %d s: this kernel's ublk driver has "
-                              "crashed (some of 6.17 and 6.18 do); see dmesg, update, restart",
-                              BRIQ_UBLK_WATCHDOG_MS / 1000);
+        return explain_no_answer(device->control, err);
     case -EINVAL:
         return briq_error_set(err, r,
                               "the kernel refuses the device: its queues, depth, request size or "
@@ -286,7 +352,7 @@ static int add_to_kernel(struct briq_ublk_device *device, const struct briq_ublk
         return r;
     r = briq_ublk_add(device->control, &device->info);
     if (r < 0)
-        return explain_add(options, r, err);
+        return explain_add(device, options, r, err);
     device->added = true;
     fill_shared(device, options, plan);
     return briq_ublk_check_granted(plan->flags, device->info.flags, err);
@@ -305,15 +371,18 @@ static int bring_up(struct briq_ublk_device *device, const struct briq_ublk_opti
         r = set_params(device, options, err);
     if (r == 0)
         r = start_workers(device, err);
-    return r == 0 ? go_live(device, UBLK_CMD_START_DEV, err) : r;
+    if (r == 0)
+        r = go_live(device, UBLK_CMD_START_DEV, err);
+    return r == 0 ? await_block(device, err) : r;
 }
 
-/* Of a device that has not come to live. */
+/* Of a device that has not come to live, or that nobody can use. */
 static void give_up(struct briq_ublk_device *device)
 {
     struct briq_error ignored = {""};
     bool left;
-    abandon_workers(device);
+    if (!device->live || device->left || briq_ublk_device_stop(device, &ignored) < 0)
+        abandon_workers(device);
     (void)briq_ublk_device_close(device, &ignored, &left);
 }
 
@@ -452,6 +521,13 @@ int briq_ublk_device_event_fd(const struct briq_ublk_device *device)
     return device->shared.event_fd;
 }
 
+static enum briq_ublk_end fail(const struct briq_ublk_device *device, int r, struct briq_error *err)
+{
+    (void)briq_error_set(err, r, "a queue of /dev/ublkb%" PRIu32 " cannot go on: %s",
+                         device->info.dev_id, strerror(-r));
+    return BRIQ_UBLK_FAILED;
+}
+
 enum briq_ublk_end briq_ublk_device_ended(struct briq_ublk_device *device, struct briq_error *err)
 {
     uint64_t ignored;
@@ -461,12 +537,13 @@ enum briq_ublk_end briq_ublk_device_ended(struct briq_ublk_device *device, struc
     for (unsigned i = 0; i < device->worker_count; i++) {
         int error = 0;
         all_ended &= briq_ublk_worker_ended(device->workers[i], &error);
-        if (error < 0) {
-            (void)briq_error_set(err, error, "a queue of /dev/ublkb%" PRIu32 " cannot go on: %s",
-                                 device->info.dev_id, strerror(-error));
-            return BRIQ_UBLK_FAILED;
-        }
+        if (error < 0)
+            return fail(device, error, err);
     }
+    int error =
+        device->shared.helpers != NULL ? briq_ublk_helpers_error(device->shared.helpers) : 0;
+    if (error < 0)
+        return fail(device, error, err);
     return all_ended ? BRIQ_UBLK_ENDED : BRIQ_UBLK_SERVING;
 }
 
@@ -526,13 +603,15 @@ static bool is_left(struct briq_ublk_device *device)
            info.state != UBLK_STATE_DEAD;
 }
 
+/* DEL_DEV waits for those that have it open; it goes with the last of them, waited for or not. */
 static int delete_from_kernel(struct briq_ublk_device *device, struct briq_error *err)
 {
+    const struct briq_ublk_watch watch = {.fd = -1, .timeout_ms = DELETE_MS};
     uint32_t id = device->info.dev_id;
     int r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV_ASYNC, id, 0, NULL);
     if (r == -EOPNOTSUPP || r == -EINVAL || r == -ENOTTY)
-        r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV, id, 0, NULL);
-    if (r < 0 && r != -ENODEV)
+        r = briq_ublk_simple(device->control, UBLK_CMD_DEL_DEV, id, 0, &watch);
+    if (r < 0 && r != -ENODEV && r != -ETIMEDOUT)
         return briq_error_set(err, r, "DEL_DEV of device %" PRIu32 ": %s", id, strerror(-r));
     return 0;
 }
@@ -541,6 +620,7 @@ void briq_ublk_device_join(struct briq_ublk_device *device)
 {
     for (unsigned i = 0; i < device->worker_count; i++)
         briq_ublk_worker_join(device->workers[i]);
+    briq_ublk_helpers_join(device->shared.helpers);
 }
 
 int briq_ublk_device_close(struct briq_ublk_device *device, struct briq_error *err, bool *ret_left)
@@ -582,6 +662,7 @@ bool briq_ublk_device_figures(const struct briq_ublk_device *device, unsigned in
         .written_bytes = briq_counter_get(&c->written_bytes),
         .errors = briq_counter_get(&c->errors),
         .waits = briq_counter_get(&c->waits),
+        .helped = briq_counter_get(&c->helped),
     };
     return true;
 }
@@ -593,7 +674,7 @@ void briq_ublk_device_print(const struct briq_ublk_device *device, FILE *out)
         fprintf(out,
                 "queue %u thread %u: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64
                 " flushes, %" PRIu64 " discards, %" PRIu64 " write-zeroes, %" PRIu64
-                " others, %" PRIu64 " errors, %" PRIu64 " waits\n",
+                " others, %" PRIu64 " errors, %" PRIu64 " waits, %" PRIu64 " helped\n",
                 f.queue, f.thread, f.reads, f.writes, f.flushes, f.discards, f.write_zeroes,
-                f.others, f.errors, f.waits);
+                f.others, f.errors, f.waits, f.helped);
 }

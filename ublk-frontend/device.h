@@ -15,12 +15,14 @@
 #ifndef BRIQ_UBLK_DEVICE_H
 #define BRIQ_UBLK_DEVICE_H
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "common/base/error.h"
 #include "common/store/store.h"
 #include "ublk-frontend/control.h"
 #include "ublk-frontend/features.h"
+#include "ublk-frontend/helper.h"
 #include "ublk-frontend/process.h"
 
 struct briq_ublk_device;
@@ -30,7 +32,9 @@ struct briq_ublk_device;
 #define BRIQ_UBLK_MAX_IO_DEFAULT  (1u << 20)
 #define BRIQ_UBLK_MAX_IO_PLAIN    (128u << 10) /* where it costs memory for each tag */
 #define BRIQ_UBLK_PIECE_BYTES     (128u << 10)
-#define BRIQ_UBLK_THREADS_MAX     128u /* in all; each takes one of the store's contexts */
+#define BRIQ_UBLK_HELPERS_AUTO                                                                     \
+    UINT_MAX                       /* for each processor but one, at most 4, while some are idle */
+#define BRIQ_UBLK_THREADS_MAX 128u /* in all; each takes one of the store's contexts */
 
 struct briq_ublk_options {
     uint32_t id;           /* UBLK_ANY_ID: the first free one */
@@ -40,6 +44,7 @@ struct briq_ublk_options {
     uint32_t block_bytes;  /* 0: 512 */
     uint64_t spin_ns;
     enum briq_ublk_affinity affinity;
+    unsigned helpers; /* for large requests, at most HELPERS_MAX; or HELPERS_AUTO */
     struct briq_ublk_wishes wishes;
     uint64_t null_bytes; /* size when there is no store */
     int cancel_fd;       /* readable: stop waiting for the kernel; -1: none */
@@ -56,7 +61,7 @@ int briq_ublk_device_add(struct briq_ublk_control *control, struct briq_store *s
 
 /*
  * Serves device options->id again, whose server has died or left it: shape and features are its
- * own; of options only spin_ns, affinity, wishes.threads_per_queue, wishes.partitions, null_bytes
+ * own; of options only spin_ns, affinity, helpers, wishes.threads_per_queue, wishes.partitions, null_bytes
  * and cancel_fd are looked at. The same returns; -EBUSY: it has a server. What fails leaves the
  * device as it was.
  */
@@ -106,6 +111,7 @@ struct briq_ublk_figures {
     uint64_t read_bytes, written_bytes;
     uint64_t errors; /* answered with one */
     uint64_t waits;  /* not done at once */
+    uint64_t helped; /* pieces of large ones that helpers have done */
 };
 
 /* Of thread 0, 1 ...; false: there are no more. Thread: any, while the device is live. */

@@ -137,7 +137,8 @@ static int check_needs(uint64_t features, uint64_t needed, const struct briq_ubl
                               "--threads-per-queue %u: this kernel has one thread for each queue "
                               "(Linux 6.16 or newer is needed); use more queues",
                               wishes->threads_per_queue);
-    if (wishes->on_death == BRIQ_UBLK_FAIL && (features & UBLK_F_USER_RECOVERY_FAIL_IO) == 0)
+    if (wishes->on_death == BRIQ_UBLK_FAIL && !wishes->unprivileged &&
+        (features & UBLK_F_USER_RECOVERY_FAIL_IO) == 0)
         return briq_error_set(
             err, -EOPNOTSUPP,
             "--on-death fail: this kernel cannot (Linux 6.13 or newer is needed); "
@@ -150,12 +151,29 @@ static int check_needs(uint64_t features, uint64_t needed, const struct briq_ubl
                           missing);
 }
 
+/* What decides which kernels will do. */
+static int basic_flags(uint64_t features, const struct briq_ublk_wishes *wishes,
+                       struct briq_error *err, uint64_t *ret)
+{
+    *ret = UBLK_F_CMD_IOCTL_ENCODE;
+    if (!wishes->unprivileged)
+        *ret |= death_flags(wishes->on_death);
+    else if (wishes->partitions == BRIQ_UBLK_PARTITIONS_YES)
+        return briq_error_set(err, -EOPNOTSUPP,
+                              "--partitions yes: the kernel does not look for partitions on the "
+                              "device of a user without CAP_SYS_ADMIN");
+    else
+        *ret |= UBLK_F_UNPRIVILEGED_DEV;
+    return check_needs(features, *ret, wishes, err);
+}
+
 int briq_ublk_plan_features(uint64_t features, const struct briq_ublk_wishes *wishes,
                             struct briq_error *err, struct briq_ublk_plan *ret)
 {
-    bool user_copy = !wishes->plain_copy && (features & UBLK_F_USER_COPY) != 0;
-    uint64_t flags = death_flags(wishes->on_death) | UBLK_F_CMD_IOCTL_ENCODE;
-    int r = check_needs(features, flags, wishes, err);
+    bool user_copy =
+        !wishes->plain_copy && !wishes->unprivileged && (features & UBLK_F_USER_COPY) != 0;
+    uint64_t flags = 0;
+    int r = basic_flags(features, wishes, err, &flags);
     if (r < 0)
         return r;
 
@@ -171,7 +189,7 @@ int briq_ublk_plan_features(uint64_t features, const struct briq_ublk_wishes *wi
     *ret = (struct briq_ublk_plan){
         .flags = flags,
         .user_copy = user_copy,
-        .drop_admin = wishes->partitions != BRIQ_UBLK_PARTITIONS_YES &&
+        .drop_admin = wishes->partitions != BRIQ_UBLK_PARTITIONS_YES && !wishes->unprivileged &&
                       (features & UBLK_F_NO_AUTO_PART_SCAN) == 0,
         .can_resize = (features & UBLK_F_UPDATE_SIZE) != 0,
         .can_quiesce = (flags & UBLK_F_QUIESCE) != 0,

@@ -34,6 +34,9 @@ struct briq_ublk_wishes {
     bool plain_copy; /* buffers of our own instead of USER_COPY */
     enum briq_ublk_partitions partitions;
     unsigned threads_per_queue; /* at least 1 */
+    /* Without CAP_SYS_ADMIN: the kernel wants plain copy, removes the device when its server dies,
+     * whatever on_death says, and ends a server that leaves a request for 30 s. */
+    bool unprivileged;
 };
 
 struct briq_ublk_plan {

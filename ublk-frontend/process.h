@@ -17,6 +17,10 @@
 #include "common/base/error.h"
 #include "common/base/log.h"
 
+/* Whether the process has CAP_SYS_ADMIN: without it there are only devices of a user, which the
+ * kernel keeps apart (features.h). */
+bool briq_ublk_is_privileged(void);
+
 /*
  * Marks the calling thread as one that frees memory by its work (PR_SET_IO_FLUSHER): its own
  * requests for memory never wait for I/O. Threads that it creates are marked too. 0 or -errno.

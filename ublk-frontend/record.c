@@ -10,7 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ublk-frontend/process.h"
+
 #define TEXT_MAX (2 * PATH_MAX + 512)
+#define FILE_MAX 108 /* what the address of a Unix socket holds */
+#define DIR_MAX  80  /* of them for $XDG_RUNTIME_DIR */
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -117,9 +121,30 @@ int briq_ublk_record_parse(const char *text, struct briq_ublk_record *ret)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static void dir_of(char *path, size_t room)
+{
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    if (briq_ublk_is_privileged())
+        snprintf(path, room, "/run/briq");
+    else
+        snprintf(path, room, "%s/briq", xdg != NULL && xdg[0] == '/' ? xdg : "/nonexistent");
+}
+
+int briq_ublk_record_check(struct briq_error *err)
+{
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    if (briq_ublk_is_privileged() || (xdg != NULL && xdg[0] == '/' && strlen(xdg) < DIR_MAX))
+        return 0;
+    return briq_error_set(err, -ENOENT,
+                          "XDG_RUNTIME_DIR names no directory: there the server of a device is "
+                          "found again by a user without CAP_SYS_ADMIN");
+}
+
 static void path_of(uint32_t id, const char *suffix, char *path, size_t room)
 {
-    snprintf(path, room, BRIQ_UBLK_RUN_DIR "/ublk%" PRIu32 "%s", id, suffix);
+    dir_of(path, room);
+    size_t used = strlen(path);
+    snprintf(path + used, room - used, "/ublk%" PRIu32 "%s", id, suffix);
 }
 
 void briq_ublk_record_socket(uint32_t id, char *path, size_t room)
@@ -142,11 +167,12 @@ static int write_file(const char *path, const char *text)
 int briq_ublk_record_write(uint32_t id, const struct briq_ublk_record *record,
                            struct briq_error *err)
 {
-    char text[TEXT_MAX], path[64], fresh[64];
+    char text[TEXT_MAX], dir[FILE_MAX], path[FILE_MAX], fresh[FILE_MAX];
     path_of(id, "", path, sizeof path);
     path_of(id, ".new", fresh, sizeof fresh);
     int r = briq_ublk_record_format(record, text, sizeof text);
-    if (r == 0 && mkdir(BRIQ_UBLK_RUN_DIR, 0755) < 0 && errno != EEXIST)
+    dir_of(dir, sizeof dir);
+    if (r == 0 && mkdir(dir, 0755) < 0 && errno != EEXIST)
         r = -errno;
     if (r == 0)
         r = write_file(fresh, text);
@@ -161,7 +187,7 @@ int briq_ublk_record_write(uint32_t id, const struct briq_ublk_record *record,
 
 int briq_ublk_record_read(uint32_t id, struct briq_ublk_record *ret, struct briq_error *err)
 {
-    char text[TEXT_MAX], path[64];
+    char text[TEXT_MAX], path[FILE_MAX];
     path_of(id, "", path, sizeof path);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
@@ -177,7 +203,7 @@ int briq_ublk_record_read(uint32_t id, struct briq_ublk_record *ret, struct briq
 
 void briq_ublk_record_remove(uint32_t id)
 {
-    char path[64];
+    char path[FILE_MAX];
     path_of(id, "", path, sizeof path);
     (void)unlink(path);
     path_of(id, ".sock", path, sizeof path);

@@ -3,7 +3,8 @@
  * record.h - what is known of a served device, kept beside the kernel's own facts: which volume it
  * is, and how it was opened. It outlives its server, so that `recover` needs only a number.
  *
- * A file BRIQ_UBLK_RUN_DIR/ublkN of "name=value" lines, readable by its owner alone.
+ * A file ublkN of "name=value" lines, readable by its owner alone, in /run/briq, or in
+ * $XDG_RUNTIME_DIR/briq of a user without CAP_SYS_ADMIN.
  */
 #ifndef BRIQ_UBLK_RECORD_H
 #define BRIQ_UBLK_RECORD_H
@@ -15,8 +16,6 @@
 
 #include "common/base/error.h"
 
-#define BRIQ_UBLK_RUN_DIR "/run/briq"
-
 struct briq_ublk_record {
     char volume[PATH_MAX]; /* absolute, or mem:SIZE; empty: the device without a store */
     uint64_t null_bytes;   /* its size then */
@@ -25,6 +24,9 @@ struct briq_ublk_record {
     char windows_dir[PATH_MAX]; /* absolute; empty: the default */
     pid_t pid;                  /* of the server that wrote it */
 };
+
+/* Whether there is a place for records: 0, or -ENOENT explained in err. */
+int briq_ublk_record_check(struct briq_error *err) BRIQ_MUST;
 
 /* Writes it for device `id`, replacing an older one at once. 0, or -errno explained in err. */
 int briq_ublk_record_write(uint32_t id, const struct briq_ublk_record *record,

@@ -72,14 +72,14 @@ int briq_ublk_request_read(const struct ublk_io_desc *desc, const struct briq_ub
     return 0;
 }
 
-struct briq_ublk_piece briq_ublk_request_piece(const struct briq_ublk_request *request,
-                                               const struct briq_ublk_limits *limits)
+static struct briq_ublk_piece next_piece(const struct briq_ublk_request *request,
+                                         const struct briq_ublk_limits *limits)
 {
     bool data = request->brings_data || request->wants_data;
     struct briq_ublk_piece piece = {
-        .off = request->off + request->done,
-        .len = request->len - request->done,
-        .position = request->done,
+        .off = request->off + request->begun,
+        .len = request->len - request->begun,
+        .position = request->begun,
         .flags = request->flags,
     };
     if (data && piece.len > limits->piece_bytes) {
@@ -88,6 +88,23 @@ struct briq_ublk_piece briq_ublk_request_piece(const struct briq_ublk_request *r
         piece.flags &= ~(unsigned)BRIQ_OP_FUA; /* that of the last one covers all before it */
     }
     return piece;
+}
+
+struct briq_ublk_piece briq_ublk_request_take(struct briq_ublk_request *request,
+                                              const struct briq_ublk_limits *limits)
+{
+    struct briq_ublk_piece piece = next_piece(request, limits);
+    request->begun += piece.len;
+    request->under_way++;
+    return piece;
+}
+
+bool briq_ublk_request_has_piece(const struct briq_ublk_request *request,
+                                 const struct briq_ublk_limits *limits)
+{
+    if (request->error < 0 || request->begun == request->len)
+        return false;
+    return request->under_way == 0 || (next_piece(request, limits).flags & BRIQ_OP_FUA) == 0;
 }
 
 int briq_ublk_answer_of(int result)
@@ -105,14 +122,17 @@ int briq_ublk_answer_of(int result)
 bool briq_ublk_request_advance(struct briq_ublk_request *request,
                                const struct briq_ublk_piece *piece, int result, int *ret_answer)
 {
-    if (result < 0) {
-        *ret_answer = briq_ublk_answer_of(result);
-        return true;
-    }
-    request->done += piece->len;
-    if (request->done < request->len)
+    request->under_way--;
+    if (result == 0)
+        request->done += piece->len;
+    else if (request->error == 0)
+        request->error = result;
+    if (request->under_way > 0 || (request->error == 0 && request->done < request->len))
         return false;
     /* The number of bytes for data; for the rest anything from 0 on is success. */
-    *ret_answer = request->brings_data || request->wants_data ? (int)request->len : 0;
+    bool data = request->brings_data || request->wants_data;
+    *ret_answer = request->error < 0 ? briq_ublk_answer_of(request->error)
+                  : data             ? (int)request->len
+                                     : 0;
     return true;
 }

@@ -6,7 +6,7 @@
  * A tag's life:  armed --(request)--> owned --(piece)*--> answered, armed again
  *                armed --(abort)--> over
  * A request is worked on in pieces, so that a large one neither needs a large buffer nor keeps a
- * queue from its other requests.
+ * queue from its other requests; several may be under way at a time, and end in any order.
  */
 #ifndef BRIQ_UBLK_REQUEST_H
 #define BRIQ_UBLK_REQUEST_H
@@ -41,7 +41,9 @@ struct briq_ublk_request {
     bool brings_data, wants_data; /* write; read */
     unsigned flags;               /* BRIQ_OP_*, of the last piece */
     uint64_t off, len;            /* bytes */
-    uint64_t done;                /* bytes of the pieces that are finished */
+    uint64_t begun, done;         /* bytes of the pieces that were taken, that are finished */
+    unsigned under_way;           /* pieces taken and not finished */
+    int error;                    /* of the first piece that failed; 0: none */
 };
 
 struct briq_ublk_piece {
@@ -58,13 +60,19 @@ struct briq_ublk_piece {
 int briq_ublk_request_read(const struct ublk_io_desc *desc, const struct briq_ublk_limits *limits,
                            struct briq_ublk_request *ret) BRIQ_MUST;
 
-/* The part to do next; the whole request when it has no data. Call it while it is not finished. */
-struct briq_ublk_piece briq_ublk_request_piece(const struct briq_ublk_request *request,
-                                               const struct briq_ublk_limits *limits);
+/* Takes the part to do next; the whole request when it has no data. The first one can be taken at
+ * once, and then when briq_ublk_request_has_piece(). */
+struct briq_ublk_piece briq_ublk_request_take(struct briq_ublk_request *request,
+                                              const struct briq_ublk_limits *limits);
+
+/* Whether there is another piece now. After an error there is none; and the last one of a write with
+ * BRIQ_OP_FUA comes when the others are finished, since it vouches for them. */
+bool briq_ublk_request_has_piece(const struct briq_ublk_request *request,
+                                 const struct briq_ublk_limits *limits);
 
 /*
  * The piece was done, with `result` (0 or -errno). True: the request is finished, and *ret_answer
- * is what to tell the kernel. False: there is another piece.
+ * is what to tell the kernel. False: there is another piece, or one under way.
  */
 bool briq_ublk_request_advance(struct briq_ublk_request *request,
                                const struct briq_ublk_piece *piece, int result, int *ret_answer);

@@ -24,13 +24,17 @@
 /* ---- control commands: IORING_OP_URING_CMD on UBLK_CONTROL_PATH, 128-byte submissions ---------
  */
 
+/*
+ * A command about a device with UBLK_F_UNPRIVILEGED_DEV has the path of its /dev/ublkcN at addr,
+ * before what else is there: who may open that may send the command.
+ */
 struct ublk_ctrl_cmd {
     uint32_t dev_id;
-    uint16_t queue_id; /* UBLK_NO_QUEUE unless the command is about one */
-    uint16_t len;      /* of what addr points to */
-    uint64_t addr;     /* a buffer in or out */
-    uint64_t data;     /* one number, by command */
-    uint16_t dev_path_len;
+    uint16_t queue_id;     /* UBLK_NO_QUEUE unless the command is about one */
+    uint16_t len;          /* of what addr points to */
+    uint64_t addr;         /* a buffer in or out */
+    uint64_t data;         /* one number, by command */
+    uint16_t dev_path_len; /* 0: no path */
     uint16_t pad;
     uint32_t reserved;
 };
@@ -51,6 +55,7 @@ struct ublk_ctrl_cmd {
 #define UBLK_CMD_GET_PARAMS          UBLK_CTRL_READ(0x09)  /* addr: struct ublk_params */
 #define UBLK_CMD_START_USER_RECOVERY UBLK_CTRL_WRITE(0x10) /* -EBUSY while the old server lives */
 #define UBLK_CMD_END_USER_RECOVERY   UBLK_CTRL_WRITE(0x11) /* data: pid; waits for every fetch */
+#define UBLK_CMD_GET_DEV_INFO2       UBLK_CTRL_READ(0x12)  /* the same, with a path */
 #define UBLK_CMD_GET_FEATURES        UBLK_CTRL_READ(0x13)  /* addr: uint64_t */
 #define UBLK_CMD_DEL_DEV_ASYNC       UBLK_CTRL_READ(0x14)  /* 6.9 */
 #define UBLK_CMD_UPDATE_SIZE         UBLK_CTRL_WRITE(0x15) /* 6.16; data: sectors */

@@ -5,7 +5,8 @@
  * A request that the store can carry out at once (from memory, or into a window) is answered in the
  * turn in which it came, and all answers of a turn go out with the system call that waits for the
  * next requests. One that needs the device waits in the ring like everything else, so it delays
- * nobody. A slot's memory is reused for ever; nothing is allocated after the start.
+ * nobody. Pieces of a large one go to helpers as well, while those have nothing to do. A slot's memory
+ * is reused for ever; nothing is allocated after the start.
  */
 #include "ublk-frontend/worker.h"
 
@@ -19,7 +20,10 @@
 
 #include "common/ring/ring.h"
 #include "common/ring/store_op.h"
+#include "ublk-frontend/helper.h"
 #include "ublk-frontend/payload.h"
+
+#define HELP_BYTES_MIN (32u << 10) /* less is done sooner than handed over */
 
 /* A tag and what is done for it. */
 struct slot {
@@ -30,6 +34,7 @@ struct slot {
     enum briq_ublk_tag_state state;
     uint8_t *buffer;
     struct briq_ublk_request request;
+    bool at_work; /* this thread has a piece, or is about to take one */
     struct briq_ublk_piece piece;
     struct briq_store_op op;
 };
@@ -109,13 +114,24 @@ static void end_if_idle(struct briq_ublk_worker *worker)
     briq_ring_post(worker->ring, &worker->end);
 }
 
+/* Whether this thread takes a processor, for who wants to know how many are left. */
+static void note_requests(struct briq_ublk_worker *worker)
+{
+    const struct briq_ublk_shared *shared = worker->shared;
+    if (shared->helpers != NULL)
+        briq_ublk_helpers_note(shared->helpers,
+                               worker->queue * shared->threads_per_queue + worker->index,
+                               worker->owned > 0);
+}
+
 static void answer(struct slot *slot, int result)
 {
     struct briq_ublk_worker *worker = slot->worker;
     if (slot->buffer != NULL)
         briq_ublk_payload_put(&worker->payload, slot->buffer);
     slot->buffer = NULL;
-    worker->owned--;
+    if (--worker->owned == 0)
+        note_requests(worker);
     end_if_idle(worker);
     if (worker->leaving)
         return; /* the next server will be asked again */
@@ -128,24 +144,83 @@ static void answer(struct slot *slot, int result)
     send_command(slot, UBLK_IO_COMMIT_AND_FETCH, result);
 }
 
+static void limits_of(const struct briq_ublk_worker *worker, struct briq_ublk_limits *ret)
+{
+    *ret = (struct briq_ublk_limits){
+        .sectors = atomic_load_explicit(&worker->shared->sectors, memory_order_acquire),
+        .max_io_bytes = worker->shared->max_io_bytes,
+        .piece_bytes = worker->shared->piece_bytes,
+    };
+}
+
+static void help_done(struct briq_ring *ring, struct briq_ring_task *task);
+
+/* Pieces for as many helpers as have nothing to do. */
+static void spread(struct slot *slot, const struct briq_ublk_limits *limits)
+{
+    struct briq_ublk_worker *worker = slot->worker;
+    struct briq_ublk_request *request = &slot->request;
+    struct briq_ublk_help *help;
+    if (worker->shared->helpers == NULL)
+        return;
+    while (request->len - request->begun >= HELP_BYTES_MIN &&
+           briq_ublk_request_has_piece(request, limits) &&
+           (help = briq_ublk_helpers_claim(worker->shared->helpers)) != NULL) {
+        help->request = request;
+        help->piece = briq_ublk_request_take(request, limits);
+        help->queue = worker->queue;
+        help->tag = slot->tag;
+        help->at = briq_ublk_payload_at(&worker->payload, slot->buffer, help->piece.position);
+        help->ring = worker->ring;
+        help->done.run = help_done;
+        help->opaque = slot;
+        briq_ublk_help_begin(help);
+    }
+}
+
+/* A piece is finished, by whomever. Other requests that have come meanwhile get their turn before
+ * this thread takes the next one. */
+static void go_on(struct slot *slot, const struct briq_ublk_piece *piece, int result)
+{
+    struct briq_ublk_worker *worker = slot->worker;
+    struct briq_ublk_limits limits;
+    int reply = 0;
+    if (briq_ublk_request_advance(&slot->request, piece, result, &reply)) {
+        answer(slot, reply);
+        return;
+    }
+    limits_of(worker, &limits);
+    spread(slot, &limits);
+    if (slot->at_work || !briq_ublk_request_has_piece(&slot->request, &limits))
+        return;
+    slot->at_work = true;
+    briq_ring_post(worker->ring, &slot->next_piece);
+}
+
+static void help_done(struct briq_ring *ring, struct briq_ring_task *task)
+{
+    struct briq_ublk_help *help = BRIQ_CONTAINER_OF(task, struct briq_ublk_help, done);
+    struct slot *slot = help->opaque;
+    const struct briq_ublk_piece piece = help->piece;
+    int result = help->result;
+    (void)ring;
+    briq_counter_add(&slot->worker->counts.helped, 1);
+    briq_ublk_help_release(help);
+    go_on(slot, &piece, result);
+}
+
 /* The store has done a piece; what it read goes to the client. */
 static void piece_done(struct slot *slot, int result)
 {
     struct briq_ublk_worker *worker = slot->worker;
     const struct briq_ublk_piece *piece = &slot->piece;
-    int reply = 0;
     if (result == 0 && slot->request.wants_data)
         result = briq_ublk_payload_supply(
             &worker->payload, slot->tag,
             briq_ublk_payload_at(&worker->payload, slot->buffer, piece->position),
             (size_t)piece->len, piece->position);
-    if (briq_ublk_request_advance(&slot->request, piece, result, &reply)) {
-        answer(slot, reply);
-        return;
-    }
-    /* The others that have come meanwhile get their turn first. */
-    briq_counter_add(&worker->counts.pieces, 1);
-    briq_ring_post(worker->ring, &slot->next_piece);
+    slot->at_work = false;
+    go_on(slot, piece, result);
 }
 
 static void store_done(struct briq_store_op *op)
@@ -169,25 +244,17 @@ static void run_in_store(struct slot *slot, uint8_t *at)
         briq_counter_add(&worker->counts.waits, 1);
 }
 
-static void limits_of(const struct briq_ublk_worker *worker, struct briq_ublk_limits *ret)
-{
-    *ret = (struct briq_ublk_limits){
-        .sectors = atomic_load_explicit(&worker->shared->sectors, memory_order_acquire),
-        .max_io_bytes = worker->shared->max_io_bytes,
-        .piece_bytes = worker->shared->piece_bytes,
-    };
-}
-
-static void start_piece(struct slot *slot)
+/* The first one, or one that is there now. The rest is for the helpers, who begin at once. */
+static void start_piece(struct slot *slot, const struct briq_ublk_limits *limits)
 {
     struct briq_ublk_worker *worker = slot->worker;
-    struct briq_ublk_limits limits;
     uint8_t *at = NULL;
-    limits_of(worker, &limits);
-    slot->piece = briq_ublk_request_piece(&slot->request, &limits);
+    int r = 0;
+    slot->at_work = true;
+    slot->piece = briq_ublk_request_take(&slot->request, limits);
     if (slot->buffer != NULL)
         at = briq_ublk_payload_at(&worker->payload, slot->buffer, slot->piece.position);
-    int r = 0;
+    spread(slot, limits);
     if (slot->request.brings_data)
         r = briq_ublk_payload_fetch(&worker->payload, slot->tag, at, (size_t)slot->piece.len,
                                     slot->piece.position);
@@ -199,8 +266,15 @@ static void start_piece(struct slot *slot)
 
 static void run_next_piece(struct briq_ring *ring, struct briq_ring_task *task)
 {
+    struct slot *slot = BRIQ_CONTAINER_OF(task, struct slot, next_piece);
+    struct briq_ublk_limits limits;
     (void)ring;
-    start_piece(BRIQ_CONTAINER_OF(task, struct slot, next_piece));
+    limits_of(slot->worker, &limits);
+    slot->at_work = briq_ublk_request_has_piece(&slot->request, &limits); /* helpers were faster */
+    if (!slot->at_work)
+        return;
+    briq_counter_add(&slot->worker->counts.pieces, 1);
+    start_piece(slot, &limits);
 }
 
 static void count_request(struct briq_ublk_worker *worker, unsigned op_flags)
@@ -217,7 +291,8 @@ static void start_request(struct slot *slot)
     const struct ublk_io_desc desc = worker->descs[slot->tag];
     struct briq_ublk_limits limits;
     limits_of(worker, &limits);
-    worker->owned++;
+    if (worker->owned++ == 0)
+        note_requests(worker);
     count_request(worker, desc.op_flags);
     slot->request = (struct briq_ublk_request){.len = 0};
     int r = briq_ublk_request_read(&desc, &limits, &slot->request);
@@ -227,7 +302,7 @@ static void start_request(struct slot *slot)
     }
     if (slot->request.brings_data || slot->request.wants_data)
         slot->buffer = briq_ublk_payload_get(&worker->payload, (unsigned)(slot - worker->slots));
-    start_piece(slot);
+    start_piece(slot, &limits);
 }
 
 static void tell_control(struct briq_ublk_worker *worker)
@@ -313,7 +388,7 @@ static int prepare_thread(struct briq_ublk_worker *worker, struct briq_error *er
     (void)pthread_setname_np(pthread_self(), name);
     if (worker->bound)
         (void)sched_setaffinity(0, sizeof worker->cpus, &worker->cpus);
-    int r = briq_ublk_mark_flusher();
+    int r = worker->shared->unprivileged ? 0 : briq_ublk_mark_flusher();
     if (r < 0)
         return briq_error_set(err, r, "PR_SET_IO_FLUSHER: %s; CAP_SYS_RESOURCE is needed",
                               strerror(-r));

@@ -16,6 +16,7 @@
 #include "common/base/counter.h"
 #include "common/base/error.h"
 #include "common/store/store.h"
+#include "ublk-frontend/helper.h"
 #include "ublk-frontend/process.h"
 #include "ublk-frontend/request.h"
 
@@ -25,13 +26,14 @@ struct briq_ublk_worker;
 struct briq_ublk_shared {
     struct briq_store *store; /* NULL: requests are answered without being carried out */
     int fd;                   /* /dev/ublkcN */
-    bool user_copy, drop_admin;
+    bool user_copy, drop_admin, unprivileged;
     unsigned queues, depth, threads_per_queue;
     uint64_t spin_ns;
     uint32_t max_io_bytes, piece_bytes;
     _Atomic uint64_t sectors; /* of the device; grows */
     enum briq_ublk_affinity affinity;
-    int event_fd; /* written to when a worker ends or fails */
+    int event_fd;                      /* written to when a worker ends or fails */
+    struct briq_ublk_helpers *helpers; /* NULL: there are none */
 };
 
 /* Of one worker; written by its thread, read by any. */
@@ -40,6 +42,7 @@ struct briq_ublk_counts {
     briq_counter read_bytes, written_bytes;
     briq_counter errors; /* answered with one */
     briq_counter pieces; /* steps that large requests were cut into, beyond the first */
+    briq_counter helped; /* more of them, done by helpers */
     briq_counter waits;  /* requests that were not done at once */
 };
 

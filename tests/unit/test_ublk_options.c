@@ -109,6 +109,22 @@ static void death_is_kept_in_the_flags(void **state)
     assert_int_equal(gone & UBLK_F_QUIESCE, 0);
 }
 
+static void a_user_gets_what_the_kernel_allows_him(void **state)
+{
+    static const uint64_t kernels[] = {LINUX_6_12, LINUX_7_2};
+    (void)state;
+    for (size_t i = 0; i < BRIQ_COUNT_OF(kernels); i++) {
+        struct briq_ublk_wishes user = {.threads_per_queue = 1, .unprivileged = true};
+        struct briq_ublk_plan plan = plan_of(kernels[i], user);
+        assert_int_equal(plan.flags & ~UBLK_F_UPDATE_SIZE,
+                         UBLK_F_CMD_IOCTL_ENCODE | UBLK_F_UNPRIVILEGED_DEV);
+        assert_false(plan.user_copy || plan.drop_admin || plan.can_quiesce);
+        assert_int_equal(briq_ublk_on_death_of(plan.flags), BRIQ_UBLK_REMOVE);
+        user.partitions = BRIQ_UBLK_PARTITIONS_YES;
+        assert_refused(kernels[i], user, "--partitions yes");
+    }
+}
+
 static void what_a_kernel_cannot_do_is_named(void **state)
 {
     (void)state;
@@ -294,6 +310,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_kernel_is_asked_for_more),
         cmocka_unit_test(partitions_are_looked_for_where_it_is_safe),
         cmocka_unit_test(death_is_kept_in_the_flags),
+        cmocka_unit_test(a_user_gets_what_the_kernel_allows_him),
         cmocka_unit_test(what_a_kernel_cannot_do_is_named),
         cmocka_unit_test(plain_copy_where_wished_or_needed),
         cmocka_unit_test(flags_dropped_in_silence_are_found),

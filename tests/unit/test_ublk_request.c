@@ -106,7 +106,7 @@ static unsigned walk(struct briq_ublk_request *request, int *ret_answer)
     unsigned pieces = 0;
     uint64_t next = request->off;
     for (;;) {
-        struct briq_ublk_piece piece = briq_ublk_request_piece(request, &limits);
+        struct briq_ublk_piece piece = briq_ublk_request_take(request, &limits);
         bool last = piece.position + piece.len == request->len;
         assert_int_equal(piece.off, next);
         assert_int_equal(piece.position, next - request->off);
@@ -122,6 +122,7 @@ static unsigned walk(struct briq_ublk_request *request, int *ret_answer)
             return pieces;
         }
         assert_false(last);
+        assert_true(briq_ublk_request_has_piece(request, &limits));
     }
 }
 
@@ -161,10 +162,68 @@ static void a_failed_piece_ends_its_request(void **state)
     (void)state;
     struct briq_ublk_request request = read_desc(UBLK_OP_WRITE, 0, 2048);
     int answer = 0;
-    struct briq_ublk_piece piece = briq_ublk_request_piece(&request, &limits);
+    struct briq_ublk_piece piece = briq_ublk_request_take(&request, &limits);
     assert_false(briq_ublk_request_advance(&request, &piece, 0, &answer));
-    piece = briq_ublk_request_piece(&request, &limits);
+    piece = briq_ublk_request_take(&request, &limits);
     assert_true(briq_ublk_request_advance(&request, &piece, -ENOSPC, &answer));
+    assert_int_equal(answer, -ENOSPC);
+}
+
+/* Takes as many pieces as there are now; returns how many. */
+static unsigned take_all(struct briq_ublk_request *request, struct briq_ublk_piece *pieces)
+{
+    unsigned count = 0;
+    pieces[count++] = briq_ublk_request_take(request, &limits);
+    while (briq_ublk_request_has_piece(request, &limits))
+        pieces[count++] = briq_ublk_request_take(request, &limits);
+    return count;
+}
+
+static void pieces_may_end_in_any_order(void **state)
+{
+    (void)state;
+    struct briq_ublk_piece pieces[16];
+    int answer = 0;
+    struct briq_ublk_request read = read_desc(UBLK_OP_READ, 8, 2048);
+    unsigned count = take_all(&read, pieces);
+    assert_int_equal(count, (1u << 20) / limits.piece_bytes);
+    while (count > 1)
+        assert_false(briq_ublk_request_advance(&read, &pieces[--count], 0, &answer));
+    assert_true(briq_ublk_request_advance(&read, &pieces[0], 0, &answer));
+    assert_int_equal(answer, 1 << 20);
+}
+
+static void the_piece_that_vouches_comes_last(void **state)
+{
+    (void)state;
+    struct briq_ublk_piece pieces[16];
+    int answer = 0;
+    struct briq_ublk_request write = read_desc(UBLK_OP_WRITE | UBLK_OP_F_FUA, 0, 2048);
+    unsigned count = take_all(&write, pieces);
+    assert_int_equal(count, (1u << 20) / limits.piece_bytes - 1);
+    while (count > 0) {
+        assert_false(briq_ublk_request_has_piece(&write, &limits));
+        assert_false(briq_ublk_request_advance(&write, &pieces[--count], 0, &answer));
+    }
+    assert_true(briq_ublk_request_has_piece(&write, &limits));
+    struct briq_ublk_piece last = briq_ublk_request_take(&write, &limits);
+    assert_int_equal(last.flags, BRIQ_OP_FUA);
+    assert_true(briq_ublk_request_advance(&write, &last, 0, &answer));
+    assert_int_equal(answer, 1 << 20);
+}
+
+static void a_failure_waits_for_what_is_under_way(void **state)
+{
+    (void)state;
+    struct briq_ublk_request write = read_desc(UBLK_OP_WRITE, 0, 2048);
+    int answer = 0;
+    struct briq_ublk_piece a = briq_ublk_request_take(&write, &limits);
+    struct briq_ublk_piece b = briq_ublk_request_take(&write, &limits);
+    struct briq_ublk_piece c = briq_ublk_request_take(&write, &limits);
+    assert_false(briq_ublk_request_advance(&write, &b, -ENOSPC, &answer));
+    assert_false(briq_ublk_request_has_piece(&write, &limits));
+    assert_false(briq_ublk_request_advance(&write, &a, -EIO, &answer));
+    assert_true(briq_ublk_request_advance(&write, &c, 0, &answer));
     assert_int_equal(answer, -ENOSPC);
 }
 
@@ -221,6 +280,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(pieces_cover_a_request_exactly),
         cmocka_unit_test(what_has_no_data_is_one_piece),
         cmocka_unit_test(a_failed_piece_ends_its_request),
+        cmocka_unit_test(pieces_may_end_in_any_order),
+        cmocka_unit_test(the_piece_that_vouches_comes_last),
+        cmocka_unit_test(a_failure_waits_for_what_is_under_way),
         cmocka_unit_test(answers_are_what_a_kernel_understands),
         cmocka_unit_test(a_tag_is_armed_owned_or_over),
         cmocka_unit_test(places_in_the_character_device),

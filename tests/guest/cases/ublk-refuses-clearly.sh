@@ -67,5 +67,5 @@ fi
 if setpriv --reuid 65534 --clear-groups "$BRIQ_BUILD/briq" --version >"$tmp/version" 2>&1; then
     said=$(setpriv --reuid 65534 --clear-groups "$BRIQ_BUILD/briq" ublk features 2>&1) &&
         fail "another user may do it: $said"
-    expect_match "refusal" "$said" "*permission denied; run it as root"
+    expect_match "refusal" "$said" "*permission denied; run it as root*60-briq-ublk.rules*"
 fi

@@ -4,10 +4,12 @@
 #
 # Swap on a volume in memory, and more memory asked for than there is: what cannot stay goes through
 # the server into the volume, which packs it, and comes back as it was. The server must not wait for
-# the memory that it is to free.
+# the memory that it is to free. With SWAP_SERVER=serve it is `briq serve`.
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
+# shellcheck source=tests/guest/lib/daemon.sh
+source "$BRIQ_SOURCE/tests/guest/lib/daemon.sh"
 requires_driver ublk_drv
 [ -e /proc/swaps ] || skip "needs: a kernel with swap"
 in_guest || [ "${GUEST_SWAP:-}" = yes ] ||
@@ -17,7 +19,13 @@ swap_off() {
     if grep -q "^$device " /proc/swaps; then swapoff "$device"; fi
 }
 
-ublk_add --swap --queues 1 mem:3G
+if [ "${SWAP_SERVER:-add}" = serve ]; then
+    daemon_start swap=mem:3G --ublk --swap --queues 1
+    device=$(sed -n 's|^\(/dev/ublkb[0-9]*\):.*|\1|p' "$tmp/daemon.log")
+    id=${device#/dev/ublkb}
+else
+    ublk_add --swap --queues 1 mem:3G
+fi
 for task in /proc/"$server_pid"/task/*; do
     # The 41st field is the policy, 2 being SCHED_RR.
     policy=$(sed 's/.*) //' "$task/stat" | cut -d' ' -f39)
@@ -44,4 +52,4 @@ writes=$(($(ublk_counts writes)))
 [ "$writes" -gt 100 ] || fail "next to nothing was swapped: $writes writes"
 expect_equal "errors" "$(ublk_counts errors)" 0
 swapoff "$device"
-ublk_del
+if [ "${SWAP_SERVER:-add}" = serve ]; then daemon_end; else ublk_del; fi
