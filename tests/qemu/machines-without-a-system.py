@@ -6,6 +6,7 @@ busy, gone or something else; machines that briq-vm did not launch. All of it en
 exit code that says what it was."""
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.environ["BRIQ_SOURCE"], "tests", "qemu", "lib"))
-from vm import BRIQ_VM, MachineTest, Scene, Vm, run  # noqa: E402 (the path comes first)
+from vm import BRIQ_VM, Deadline, MachineTest, Scene, Vm, run  # noqa: E402 (the path comes first)
+from briqvm import process  # noqa: E402
 
 
 class NoSystem(MachineTest):
@@ -101,9 +103,9 @@ class ForeignMachine(unittest.TestCase):
         self.addCleanup(self.qemu.wait, 60)
         self.addCleanup(self.qemu.kill)
 
-    def briq_vm(self, *words, code=0):
-        words = [*words, "--qmp", self.socket, "--run-dir", self.scene.run_dir, "--json"]
-        return run(BRIQ_VM, *words, code=code)
+    def briq_vm(self, *words, code=0, text=False):
+        words = [*words, "--qmp", self.socket, "--run-dir", self.scene.run_dir]
+        return run(BRIQ_VM, *words, *([] if text else ["--json"]), code=code)
 
     def test_a_disk_for_it(self):
         path = self.scene.volume("data.briq")
@@ -112,12 +114,24 @@ class ForeignMachine(unittest.TestCase):
         listed = json.loads(self.briq_vm("list").stdout)["disks"]
         self.assertEqual([disk["id"] for disk in listed], ["briq-data"])
         self.briq_vm("detach", path, "--timeout", "1", code=4)
-        server = self.server_pid()
+        server = self.revived()
         self.qemu.kill()
         self.qemu.wait()
         self.assertIn("is it running?", self.briq_vm("list", code=3).stderr)
         os.kill(server, 15)
         subprocess.run(["tail", f"--pid={server}", "-f", "/dev/null"], check=True, timeout=60)
+
+    def revived(self):
+        """Nobody supervises a machine that launch did not start. Returns the new server's process."""
+        dead = self.server_pid()
+        self.assertTrue(process.stop(dead, process.start_time(dead), Deadline(60), signal.SIGKILL))
+        self.assertIn("no server", self.briq_vm("list", text=True).stdout)
+        told = json.loads(self.briq_vm("revive").stdout)["disks"]
+        self.assertEqual([disk["id"] for disk in told], ["briq-data"])
+        self.assertNotEqual(told[0]["pid"], dead)
+        self.assertEqual(told[0]["pid"], self.server_pid())
+        self.assertNotIn("no server", self.briq_vm("list", text=True).stdout)
+        return self.server_pid()
 
     def server_pid(self):
         folder = os.path.join(self.scene.run_dir, os.listdir(self.scene.run_dir)[0])
