@@ -20,7 +20,7 @@ import os
 import re
 import time
 
-from .errors import Refused, UsageError
+from .errors import Busy, Refused, UsageError
 
 SOCKET_PATH_BYTES_MAX = 107
 LOCK_AGAIN_SECONDS = 0.02  # no event comes when a lock is free and a time is up, whichever is first
@@ -86,14 +86,16 @@ class VmDir:
     @contextlib.contextmanager
     def changing_servers(self, deadline):
         """While the `with` statement runs nobody else ends a server of this machine, starts one
-        again or writes the record of it. Raises TimedOut when somebody does so for too long."""
+        again or writes the record of it. Raises Busy when somebody does so for too long."""
         with self.servers_lock() as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    deadline.check(f"another briq-vm did not leave the servers of {self.name} alone")
+                    if deadline.passed():
+                        raise Busy("another briq-vm has been changing the servers of "
+                                   f"{self.name} for {deadline.seconds:.3g} s") from None
                 time.sleep(LOCK_AGAIN_SECONDS)
             yield
 

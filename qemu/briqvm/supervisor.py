@@ -19,7 +19,7 @@ import typing
 
 from . import process, servers
 from .deadline import Deadline
-from .errors import BriqVmError
+from .errors import BriqVmError, Busy
 
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 8
@@ -112,6 +112,9 @@ class Supervisor:
     def _revive(self, disk_id, watch):
         try:
             server, started = servers.revive(self.where, disk_id, Deadline(LOCK_SECONDS))
+        except Busy:
+            watch.wait()
+            return
         except servers.ContentLost as error:
             watch.due = math.inf
             _say(f"{disk_id}: its server has ended: {error}")

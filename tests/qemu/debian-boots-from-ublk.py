@@ -33,10 +33,13 @@ class DebianBootsFromUblk(DebianTest, unittest.TestCase):
         run("nbdkit", "-U", self.socket, "-P", self.scene.path("disk.pid"), "--filter=cache",
             "file", self.volume, "cache=writeback", "cache-min-block-size=4096")
 
+    def disk_pid(self):
+        with open(self.scene.path("disk.pid"), encoding="utf-8") as file:
+            return int(file.read())
+
     def cut_disk(self):
         """Kills the server of the disk, and with it what was not flushed."""
-        with open(self.scene.path("disk.pid"), encoding="utf-8") as file:
-            pid = int(file.read())
+        pid = self.disk_pid()
         self.assertTrue(process.stop(pid, process.start_time(pid), Deadline(60), signal.SIGKILL))
         os.unlink(self.socket)
 
@@ -46,7 +49,9 @@ class DebianBootsFromUblk(DebianTest, unittest.TestCase):
         except Failed as error:
             # By the shell alone: if the root is gone there is no other program.
             vm.send("while read -r said; do echo \"$said\"; done </run/ublk.log")
-            raise Failed(f"{error}; the server of the root said: {vm.result()[0]}") from error
+            disk = "lives" if process.start_time(self.disk_pid()) else "has ended"
+            raise Failed(f"{error}; the server of the root said: {vm.result()[0]}; the one of its "
+                         f"disk {disk}") from error
 
     def boot_from_ublk(self):
         self.serve_disk()

@@ -277,6 +277,8 @@ class MachineTest(unittest.TestCase):
         cls.vm = Vm(cls.scene, cls.scene.volume("root.briq"), options=cls.options, qemu=cls.qemu,
                     boot=cls.boot, programs=cls.programs)
         cls.addClassCleanup(cls.vm.close)
+        if not cls.boot:
+            cls.vm.wait_for_monitor()
 
     def setUp(self):
         self.before = self.vm.inventory()
