@@ -30,7 +30,8 @@ def describe(disk, record):
             "export": endpoint[1] if endpoint else None,
             "file": None if endpoint else disk.filename,
             "serial": disk.properties["serial"], "size": disk.size, "read_only": disk.read_only,
-            "server": server_of(record), "io_status": disk.io_status, "queues": disk.properties["num-queues"],
+            "server": server_of(record), "io_status": disk.io_status,
+            "queues": disk.properties["num-queues"],
             "iothread": os.path.basename(thread) if thread else None,
             "reads": disk.reads, "writes": disk.writes}
 

@@ -38,8 +38,8 @@ def revived(where, disk_id, deadline):
     if server is None:
         what = "others run its server" if record["socket"] else "it has no server"
         if record["socket"] and not servers.endpoint_of(record).reachable():
-            raise Refused(f"{disk_id}: others ran its server, at {record['socket']}: start it again "
-                          "there")
+            raise Refused(f"{disk_id}: others ran its server, at {record['socket']}: start it "
+                          "again there")
         return {"id": disk_id, "result": what, "pid": None}
     what = f"process {server.pid} is the new server" if started else "its server runs"
     return {"id": disk_id, "result": what, "pid": server.pid}

@@ -245,8 +245,9 @@ def revive(vm_dir, disk_id, deadline):
     """Starts the server of a disk again if it has ended. Returns (Server, whether it had);
     (None, False) for a disk that has none of ours, any more or ever.
 
-    Raises Refused with why it cannot be, or ContentLost. What had been acknowledged is there again; but not the
-    content of a volume in memory, in whose place the guest must not find an empty one.
+    Raises Refused with why it cannot be, or Busy. What had been acknowledged is there again; but
+    not the content of a volume in memory, in whose place the guest must not find an empty one: for
+    that it raises ContentLost.
     """
     with vm_dir.changing_servers(deadline):
         record = vm_dir.read_record(disk_id) or {}

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # timeout: 1200
-"""A Debian with systemd has its root on a ublk device: `briq ublk add` in the guest's initramfs serves
-the volume on a disk as /dev/ublkb0. It reaches its multi-user target, the server outlives the change
-of the root and the end of all processes at a reboot, and what was written and synced is there after
-the reboot and after the power failed: QEMU is killed together with the server of its disk, which
-keeps in its memory what no flush had sent on."""
+"""A Debian with systemd has its root on a ublk device: `briq ublk add` in the guest's initramfs
+serves the volume on a disk as /dev/ublkb0. It reaches its multi-user target, the server outlives
+the change of the root and the end of all processes at a reboot, and what was written and synced is
+there after the reboot and after the power failed: QEMU is killed together with the server of its
+disk, which keeps in its memory what no flush had sent on."""
 import os
 import signal
 import sys

@@ -117,8 +117,9 @@ class ForeignTest(unittest.TestCase):
             listening.listen()
             # QEMU takes over a socket that listens already: there is nothing to wait for.
             self.qemu = subprocess.Popen(
-                ["qemu-system-x86_64", "-M", f"{self.machine},accel=tcg", "-m", "64", "-nodefaults", "-display",
-                 "none", "-chardev", f"socket,id=m,fd={listening.fileno()},server=on,wait=off",
+                ["qemu-system-x86_64", "-M", f"{self.machine},accel=tcg", "-m", "64",
+                 "-nodefaults", "-display", "none", "-chardev",
+                 f"socket,id=m,fd={listening.fileno()},server=on,wait=off",
                  "-mon", "chardev=m,mode=control"], pass_fds=[listening.fileno()])
         self.addCleanup(self.qemu.wait, 60)
         self.addCleanup(self.qemu.kill)
@@ -146,7 +147,8 @@ class ForeignMachine(ForeignTest):
         subprocess.run(["tail", f"--pid={server}", "-f", "/dev/null"], check=True, timeout=60)
 
     def revived(self):
-        """Nobody supervises a machine that launch did not start. Returns the new server's process."""
+        """Nobody supervises a machine that launch did not start. Returns the new server's
+        process."""
         dead = self.server_pid()
         self.assertTrue(process.stop(dead, process.start_time(dead), Deadline(60), signal.SIGKILL))
         self.assertIn("no server", self.briq_vm("list", text=True).stdout)

@@ -84,7 +84,8 @@ class LoadGoesOn(KillTest):
             self.assertIn(f"briq-{name}: its server, process {pid}, had ended", self.launch_said())
 
     def nothing_was_noticed(self):
-        self.assertEqual(self.vm.sh("dmesg | grep -E 'I/O error|EXT4-fs (error|warning)' || true"), "")
+        said = self.vm.sh("dmesg | grep -E 'I/O error|EXT4-fs (error|warning)' || true")
+        self.assertEqual(said, "")
         self.assertEqual(self.vm.qmp("query-status")["status"], "running")
 
     # ---- fio -------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ class ServersStayDead(KillTest):
         self.assertEqual(self.vm.sh("head -c 8000000 $(disk waits) | md5sum"),
                          self.vm.sh("cat /tmp/sum"))
         self.assertEqual(self.vm.qmp("query-status")["status"], "running")
-        self.assertRegex(self.launch_said(), "briq-waits: .* cannot be started again.*does not exist")
+        self.assertRegex(self.launch_said(), "briq-waits: .* cannot be started again.*not exist")
         self.vm.briq_vm("detach", "waits")
 
     def doctor_said(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""debian.py - what tests do with the Debian of tests/qemu/fetch-debian: boot it, write into it, look
-at what it left."""
+"""debian.py - what tests do with the Debian of tests/qemu/fetch-debian: boot it, write into it,
+look at what it left."""
 import os
 
 from vm import Vm, cache, run, run_any, skip
