@@ -9,6 +9,7 @@ import os
 from . import servers, stand_in, volume as volumes
 from .context import answer, connected
 from .errors import Refused, TimedOut, UsageError
+from .servers import endpoint_of, server_of
 from .volume import ID_PREFIX
 
 
@@ -19,11 +20,12 @@ def run(args):
         present = machine.has_device(disk_id)
         leftovers = machine.has_node(disk_id) or disk_id in machine.iothreads()
         if present:
-            with stand_in_for(machine, disk_id, record) if args.force else contextlib.nullcontext():
+            with (stand_in_for(machine, where, disk_id, deadline) if args.force
+                  else contextlib.nullcontext()):
                 unplug(machine, disk_id, deadline)
         remove_parts(machine, disk_id, record, deadline)
         if record:
-            stop_server(where, disk_id, record, deadline)
+            stop_server(where, disk_id, deadline)
     did = "detached" if present else "cleaned up" if leftovers or record else "was not attached"
     answer(args, f"{disk_id}: {did}", {"id": disk_id, "result": did})
     return 0
@@ -59,17 +61,26 @@ def unplug(machine, disk_id, deadline):
     status = machine.status()
     if status != "running":
         raise Refused(f"the machine is {status}: its guest cannot give the disk back; resume it "
-                      "first" + (", with its server running again" if status == "io-error" else ""))
+                      "first" + (", with briq-vm revive" if status == "io-error" else ""))
     if not machine.unplug(disk_id, deadline):
         raise TimedOut(f"the guest did not give {disk_id} back within {deadline.seconds:.3g} s; it "
                        "was asked to, and may still; if its server is gone for good, use --force")
 
 
-def stand_in_for(machine, disk_id, record):
-    """What takes the place of a server that does not answer, while the disk is taken away."""
-    if not record.get("socket") or endpoint_of(record).reachable():
-        return contextlib.nullcontext()
-    return stand_in.serving(record["socket"], machine.node_size(disk_id))
+@contextlib.contextmanager
+def stand_in_for(machine, where, disk_id, deadline):
+    """What takes the place of a server that does not answer, while the disk is taken away. Nobody
+    starts the server again meanwhile."""
+    record = where.read_record(disk_id) or {}
+    if not record.get("socket"):
+        yield
+        return
+    with where.changing_servers(deadline):
+        if endpoint_of(record).reachable():
+            yield
+            return
+        with stand_in.serving(record["socket"], machine.node_size(disk_id)):
+            yield
 
 
 def remove_parts(machine, disk_id, record, deadline):
@@ -83,19 +94,11 @@ def remove_parts(machine, disk_id, record, deadline):
         machine.monitor.execute("object-del", {"id": disk_id})
 
 
-def endpoint_of(record):
-    return servers.Endpoint(record["socket"], record["export"])
-
-
-def server_of(record):
-    """The Server that was started for the disk, or None."""
-    return servers.Server(**record["server"]) if record.get("server") else None
-
-
-def stop_server(where, disk_id, record, deadline):
+def stop_server(where, disk_id, deadline):
     """Ends what attach or launch started, and forgets the disk."""
-    server = server_of(record)
-    if server:
-        server.stop(deadline)
-        servers.forget(where, disk_id)
-    where.remove_record(disk_id)
+    with where.changing_servers(deadline):
+        server = server_of(where.read_record(disk_id) or {})
+        if server:
+            server.stop(deadline)
+            servers.forget(where, disk_id)
+        where.remove_record(disk_id)

@@ -6,7 +6,7 @@ that is known from our own records, or read from QEMU's command line, or said to
 """
 import json
 
-from . import accel
+from . import accel, servers
 from .context import answer, connected
 from .disk import BLOCK_BYTES
 
@@ -23,7 +23,7 @@ def run(args):
         for disk in disks:
             facts = records.get(disk.id) or facts_of(given.get(disk.node))
             findings += examine_disk(disk, facts, cpus)
-        findings += shared_iothreads(disks)
+        findings += shared_iothreads(disks) + dead_servers(records)
     text = "\n".join(f"{item['about']}: {item['finding']}; {item['advice']}" for item in findings)
     answer(args, text or f"{where.name}: nothing to say about {len(disks)} disks",
            {"machine": where.name, "findings": findings})
@@ -110,6 +110,12 @@ def shared_iothreads(disks):
             users.setdefault(disk.properties["iothread"], []).append(disk.id or disk.node)
     return [finding(", ".join(names), "they share one iothread", "one for each disk")
             for names in users.values() if len(names) > 1]
+
+
+def dead_servers(records):
+    owned = {disk_id: servers.server_of(record) for disk_id, record in records.items()}
+    return [finding(disk_id, f"its server, process {server.pid}, has ended", "briq-vm revive")
+            for disk_id, server in owned.items() if server and not server.alive()]
 
 
 # ---- QEMU's command line -------------------------------------------------------------------------

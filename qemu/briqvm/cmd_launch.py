@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """cmd_launch.py - "briq-vm launch": a machine with its disks, and the servers that these need.
 
-launch stays for as long as the machine runs, in the background with --daemon: it is what stops the
-servers when the machine has ended, also those of disks that were attached later.
+launch stays for as long as the machine runs, in the background with --daemon: it is what starts
+servers again that die (supervisor.py), and stops them when the machine has ended, also those of
+disks that were attached later.
 """
 import contextlib
+import dataclasses
 import json
 import os
 import shlex
@@ -12,9 +14,8 @@ import signal
 import subprocess
 import sys
 
-from . import accel, commandline, process, servers, volume as volumes
+from . import accel, commandline, servers, volume as volumes
 from .cmd_attach import settings_of
-from .cmd_detach import server_of
 from .context import run_root
 from .deadline import Deadline
 from .disk import Settings
@@ -22,6 +23,8 @@ from .errors import BriqVmError, Refused, Unreachable, UsageError
 from .prepare import planned, prepare
 from .qmp import Monitor
 from .rundir import VmDir
+from .servers import server_of
+from .supervisor import Supervisor
 from .volume import FILE, MEMORY, RAW
 
 STOP_SECONDS = 60
@@ -31,6 +34,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def run(args):
     settings = settings_of(args)
+    if args.form == "drive":  # in which QEMU cannot be told to reconnect
+        settings = dataclasses.replace(settings, reconnect_seconds=0)
     kind = servers.kind_of(args.server)
     chosen = [(volumes.parse(word), settings) for word in args.volume]
     chosen += [small(volumes.parse(word, raw_allowed=True)) for word in args.small]
@@ -118,6 +123,7 @@ def supervise_child(where, command):
     except OSError as error:
         raise Refused(f"{command[0]} cannot be started: {error.strerror}") from error
     end_on_signal(qemu.pid)
+    Supervisor(where, os.pidfd_open(qemu.pid)).run()
     status = qemu.wait()
     if status != 0:
         how = f"signal {-status}" if status < 0 else f"exit {status}"
@@ -146,7 +152,7 @@ def end_on_signal(pid):
 
 
 def in_background(where, command):
-    """QEMU leaves this terminal once its monitor answers; a child of ours waits for its end."""
+    """QEMU leaves this terminal once its monitor answers; a child of ours looks after it."""
     pid_file = where.file("qemu.pid")
     done = subprocess.run([*command, "-daemonize", "-pidfile", pid_file], check=False,
                           stdin=subprocess.DEVNULL)
@@ -164,10 +170,11 @@ def in_background(where, command):
 def supervise_process(where, pid):
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(null, stream)
+    log = os.open(where.file("launch.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream, target in enumerate((null, null, log)):
+        os.dup2(target, stream)
     end_on_signal(pid)
-    process.wait(os.pidfd_open(pid))
+    Supervisor(where, os.pidfd_open(pid)).run()
     clean_up(where)
 
 

@@ -2,6 +2,7 @@
 """cmd_list.py - "briq-vm list": the disks of a running machine."""
 import os
 
+from . import servers
 from .context import answer, connected
 from .units import format_size
 
@@ -29,9 +30,16 @@ def describe(disk, record):
             "export": endpoint[1] if endpoint else None,
             "file": None if endpoint else disk.filename,
             "serial": disk.properties["serial"], "size": disk.size, "read_only": disk.read_only,
-            "io_status": disk.io_status, "queues": disk.properties["num-queues"],
+            "server": server_of(record), "io_status": disk.io_status,
+            "queues": disk.properties["num-queues"],
             "iothread": os.path.basename(thread) if thread else None,
             "reads": disk.reads, "writes": disk.writes}
+
+
+def server_of(record):
+    """The server that briq-vm started for the disk; None if it did not."""
+    server = servers.server_of(record or {})
+    return {"kind": server.kind, "pid": server.pid, "alive": server.alive()} if server else None
 
 
 def as_text(data):
@@ -48,5 +56,7 @@ def as_text(data):
 def row(disk):
     where = disk["volume"] or disk["file"] or f"{disk['socket']}:{disk['export']}"
     state = disk["io_status"] + (", read-only" if disk["read_only"] else "")
+    if disk["server"] and not disk["server"]["alive"]:
+        state += ", no server"
     return (disk["id"] or "-", format_size(disk["size"]), state, str(disk["queues"] or "-"),
             disk["iothread"] or "-", str(disk["reads"]), str(disk["writes"]), where)

@@ -7,13 +7,13 @@ server told it. But it asks again whenever it reconnects. So: the server lets go
 anything that is read makes QEMU reconnect, and block_resize to
 exactly the new size succeeds and tells the guest.
 """
-import dataclasses
 import time
 
-from . import servers, units, volume as volumes
-from .cmd_detach import endpoint_of, find, server_of
+from . import servers, units
+from .cmd_detach import find
 from .context import answer, connected
 from .errors import Refused, TimedOut, UsageError
+from .servers import endpoint_of, server_of
 from .volume import FILE
 
 AGAIN_SECONDS = 0.1  # no event tells that QEMU has reconnected
@@ -32,7 +32,7 @@ def run(args):
             raise Refused(f"{disk_id}: has {max(old, served)} bytes: a volume can grow and not "
                           "shrink")
         if wanted is not None and wanted != served:
-            grow(where, disk_id, record, wanted)
+            grow(where, disk_id, record, wanted, deadline)
             served = wanted
         follow(machine, disk_id, served, deadline)
     answer(args, f"{disk_id}: {units.format_size(old)} before, {units.format_size(served)} now",
@@ -60,7 +60,7 @@ def wanted_size(text, old):
     return size
 
 
-def grow(where, disk_id, record, size):
+def grow(where, disk_id, record, size, deadline):
     """Makes the volume larger and its server serve it so."""
     server = server_of(record)
     ours = server is not None and server.alive() and record["kind"] == FILE
@@ -74,22 +74,21 @@ def grow(where, disk_id, record, size):
     if live:
         servers.briq("resize", "--", record["volume"], str(size))
     else:
-        regrow_offline(where, disk_id, record, server, size)
+        regrow_offline(where, disk_id, size, deadline)
 
 
-def regrow_offline(where, disk_id, record, server, size):
+def regrow_offline(where, disk_id, size, deadline):
     """Ends the server, grows the volume, and serves it again whether or not that worked."""
     # Not by SIGTERM: nbdkit then answers what the guest still sends with ESHUTDOWN, which is an I/O
     # error to the guest, and waits for ever if it sends nothing. After SIGKILL, QEMU sees a broken
     # connection, and repeats on the next one whatever had not been answered.
-    server.kill()
-    try:
-        servers.briq("resize", "--", record["volume"], str(size))
-    finally:
-        _, server = servers.start(volumes.Volume(FILE, record["volume"], record["volume"]),
-                                  record["export"], where, disk_id,
-                                  servers.kind_of(server.kind), server.read_only)
-        where.write_record(disk_id, record | {"server": dataclasses.asdict(server)})
+    with where.changing_servers(deadline):
+        record = where.read_record(disk_id)
+        server_of(record).kill()
+        try:
+            servers.briq("resize", "--", record["volume"], str(size))
+        finally:
+            servers.start_again(where, disk_id, record)
 
 
 def follow(machine, disk_id, size, deadline):

@@ -40,3 +40,7 @@ class Refused(BriqVmError):
     def __init__(self, text, qmp_class=None):
         super().__init__(text)
         self.qmp_class = qmp_class
+
+
+class Busy(TimedOut):
+    """Somebody else did not finish what must not be done by two at a time."""

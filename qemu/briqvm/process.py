@@ -10,10 +10,12 @@ import signal
 
 
 def start_time(pid):
-    """When the process began, in the kernel's ticks; None when there is none."""
+    """When the process began, in the kernel's ticks; None when there is none, or it has ended and
+    only waits for its parent to hear of it."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
+            facts = file.read().rpartition(")")[2].split()
+        return None if facts[0] in "ZX" else int(facts[19])
     except (OSError, ValueError, IndexError):
         return None
 
@@ -23,15 +25,24 @@ def alive(pid, started):
     return started is not None and start_time(pid) == started
 
 
-def stop(pid, started, deadline, number=signal.SIGTERM):
-    """Asks the process to end and waits for it. False when it still runs at the deadline."""
+def descriptor_of(pid, started):
+    """A descriptor that is readable once the process has ended; None if it has already."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
+        return None
+    if alive(pid, started):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def stop(pid, started, deadline, number=signal.SIGTERM):
+    """Asks the process to end and waits for it. False when it still runs at the deadline."""
+    descriptor = descriptor_of(pid, started)
+    if descriptor is None:
         return True
     try:
-        if not alive(pid, started):
-            return True
         signal.pidfd_send_signal(descriptor, number)
         return wait(descriptor, deadline)
     except ProcessLookupError:

@@ -15,10 +15,14 @@ import subprocess
 from . import nbd_probe, process
 from .deadline import Deadline
 from .errors import Refused, TimedOut
-from .volume import FILE, NBD
+from .volume import FILE, NBD, Volume
 
 KILL_SECONDS = 10
 START_SECONDS = 60  # opening a volume after a crash reads what its log needs
+
+
+class ContentLost(Refused):
+    """What a server had was in its memory alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,15 @@ class Server:
         """Ends it at once. What it had acknowledged is not lost by that: it lies in the append
         windows, and whoever opens the volume next takes it over."""
         process.stop(self.pid, self.started, Deadline(KILL_SECONDS), signal.SIGKILL)
+
+
+def server_of(record):
+    """The Server that was started for the disk of a record, or None."""
+    return Server(**record["server"]) if record.get("server") else None
+
+
+def endpoint_of(record):
+    return Endpoint(record["socket"], record["export"])
 
 
 # ---- found ---------------------------------------------------------------------------------------
@@ -214,6 +227,37 @@ def _run(command):
 def _last_line(text):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+# ---- started again ------------------------------------------------------------------------------
+
+def start_again(vm_dir, disk_id, record):
+    """A server in the place of the one of a record, which has ended; returns it. To be called
+    with vm_dir.changing_servers()."""
+    ended = server_of(record)
+    _, server = start(Volume(FILE, record["volume"], record["volume"]), record["export"], vm_dir,
+                      disk_id, kind_of(ended.kind), ended.read_only)
+    vm_dir.write_record(disk_id, record | {"server": dataclasses.asdict(server)})
+    return server
+
+
+def revive(vm_dir, disk_id, deadline):
+    """Starts the server of a disk again if it has ended. Returns (Server, whether it had);
+    (None, False) for a disk that has none of ours, any more or ever.
+
+    Raises Refused with why it cannot be, or Busy. What had been acknowledged is there again; but
+    not the content of a volume in memory, in whose place the guest must not find an empty one: for
+    that it raises ContentLost.
+    """
+    with vm_dir.changing_servers(deadline):
+        record = vm_dir.read_record(disk_id) or {}
+        server = server_of(record)
+        if server is None or server.alive():
+            return server, False
+        if record["kind"] != FILE:
+            raise ContentLost(f"{record['volume']} was in the memory of its server, and is lost; "
+                              "detach the disk with --force")
+        return start_again(vm_dir, disk_id, record), True
 
 
 def forget(vm_dir, disk_id):

@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 
-from . import cmd_attach, cmd_detach, cmd_doctor, cmd_launch, cmd_list, cmd_resize
+from . import cmd_attach, cmd_detach, cmd_doctor, cmd_launch, cmd_list, cmd_resize, cmd_revive
 from .disk import RECONNECT_SECONDS
 from .servers import AUTO, KINDS
 
@@ -99,6 +99,9 @@ LAUNCH = Verb(
      "the machine ends. Each disk has an iothread, as many queues as the machine has processors, "
      "passes discards on and survives a restart of its server; spare ports take more disks later. "
      "KVM is used where it works, else software emulation.",
+     "A server that launch or attach started and that dies is started again, at once, or if it "
+     "dies again and again every 8 seconds; the guest's requests wait for it (--reconnect). Only a "
+     "volume in memory is lost with its server.",
      "Words behind -- go to QEMU as they are, after ours. A choice of network, display or serial "
      "console among them replaces ours, which is user-mode network, no display, and the serial "
      "console on this terminal."),
@@ -159,7 +162,8 @@ DETACH = Verb(
 LIST = Verb(
     "list", "show the disks of a running machine",
     ("Shows every disk that has a medium, whoever attached it, with what it is connected to, its "
-     "state and what was read and written so far, and how many ports are free.",),
+     "state and what was read and written so far, and how many ports are free. A disk whose server "
+     "was started by briq-vm and has ended says so.",),
     (), MACHINE, (("briq-vm list --json", "For programs."),), cmd_list.run)
 
 RESIZE = Verb(
@@ -188,7 +192,19 @@ DOCTOR = Verb(
      "The exit code is 1 when there is anything to say.",),
     (), MACHINE, (("briq-vm doctor --vm web", "Of the machine called web."),), cmd_doctor.run)
 
-VERBS = (LAUNCH, ATTACH, DETACH, LIST, RESIZE, DOCTOR)
+REVIVE = Verb(
+    "revive", "start servers again that have ended",
+    ("Starts the server of DISK, or of every disk, again at the same socket if briq-vm had started "
+     "it and it has ended, and lets a machine go on that has stopped because of an error of a disk "
+     "(--on-error stop). The guest's requests that still wait are repeated, and what it had been "
+     "told is written is there.",
+     "launch does the first by itself for its machine. This is for a machine that it did not "
+     "launch, for a launch that was killed, and for who does not want to wait for its next try, "
+     "which comes within 8 seconds."),
+    (Operand("[DISK]", "disk"),), MACHINE,
+    (("briq-vm revive", "Whatever of the machine needs it."),), cmd_revive.run)
+
+VERBS = (LAUNCH, ATTACH, DETACH, LIST, RESIZE, REVIVE, DOCTOR)
 
 
 def find(name):

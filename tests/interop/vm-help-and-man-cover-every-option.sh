@@ -28,7 +28,7 @@ PY
 export XDG_RUNTIME_DIR=$tmp
 briq-vm help --man >"$tmp/briq-vm.1"
 verbs=$(briq-vm --help | sed -nE '/^Verbs:/,/^$/s/^  ([a-z]+) .*/\1/p')
-expect_equal "verbs" "$(xargs <<<"$verbs")" "launch attach detach list resize doctor"
+expect_equal "verbs" "$(xargs <<<"$verbs")" "launch attach detach list resize revive doctor"
 
 for verb in $verbs; do
     briq-vm "$verb" --help >"$tmp/help"

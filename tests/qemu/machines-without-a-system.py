@@ -4,8 +4,10 @@
 """Machines whose guest has no system, or none yet, or another kind of hot-plug; monitors that are
 busy, gone or something else; machines that briq-vm did not launch. All of it ends in time, with the
 exit code that says what it was."""
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,14 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.environ["BRIQ_SOURCE"], "tests", "qemu", "lib"))
-from vm import BRIQ_VM, MachineTest, Scene, Vm, run  # noqa: E402 (the path comes first)
+from vm import BRIQ_VM, Deadline, MachineTest, Scene, Vm, run  # noqa: E402 (the path comes first)
+from briqvm import process  # noqa: E402
+
+
+def server_pid(folder, disk_id):
+    """Of the server that was started for a disk of the machine with this directory."""
+    with open(os.path.join(folder, disk_id + ".json"), encoding="utf-8") as file:
+        return json.load(file)["server"]["pid"]
 
 
 class NoSystem(MachineTest):
@@ -21,10 +30,6 @@ class NoSystem(MachineTest):
 
     boot = False
     options = ("--console", "none")
-
-    def setUp(self):
-        self.vm.wait_for_monitor()
-        super().setUp()
 
     def test_a_disk_that_no_guest_takes(self):
         path = self.scene.volume("late.briq")
@@ -34,6 +39,8 @@ class NoSystem(MachineTest):
         self.assertIn("briq-late", self.vm.inventory()["devices"])
         self.assertIn("attached already", self.vm.refused(5, "attach", path))
         self.assertIn("did not give", self.vm.refused(4, "detach", path, "--timeout", "1"))
+        # The node is not pulled from under a device that is still there.
+        self.assertIn("briq-late", self.vm.inventory()["nodes"])
         self.vm.qmp("system_reset")  # an unplug that was asked for happens at a reset
         self.assertIn(self.vm.briq_vm("detach", path)["result"], ("detached", "cleaned up"))
 
@@ -82,8 +89,23 @@ class OtherHotplug(MachineTest):
         self.assertEqual(self.vm.briq_vm("detach", path, "--timeout", "60")["result"], "detached")
 
 
-class ForeignMachine(unittest.TestCase):
-    """A QEMU that somebody else started, as an old PC, known by the socket of its monitor."""
+class OtherHotplugWithoutSystem(MachineTest):
+    """There a port gives its device back at once when no guest's driver has it."""
+
+    boot = False
+    options = ("--console", "none")
+    qemu = OtherHotplug.qemu
+
+    def test_detach_needs_no_guest(self):
+        path = self.scene.volume("early.briq")
+        self.vm.briq_vm("attach", path, "--no-wait")
+        self.assertEqual(self.vm.briq_vm("detach", path)["result"], "detached")
+
+
+class ForeignTest(unittest.TestCase):
+    """A QEMU that somebody else started, known by the socket of its monitor."""
+
+    machine = "pc"
 
     def setUp(self):
         self.scene = Scene()
@@ -95,15 +117,20 @@ class ForeignMachine(unittest.TestCase):
             listening.listen()
             # QEMU takes over a socket that listens already: there is nothing to wait for.
             self.qemu = subprocess.Popen(
-                ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-m", "64", "-nodefaults", "-display",
-                 "none", "-chardev", f"socket,id=m,fd={listening.fileno()},server=on,wait=off",
+                ["qemu-system-x86_64", "-M", f"{self.machine},accel=tcg", "-m", "64",
+                 "-nodefaults", "-display", "none", "-chardev",
+                 f"socket,id=m,fd={listening.fileno()},server=on,wait=off",
                  "-mon", "chardev=m,mode=control"], pass_fds=[listening.fileno()])
         self.addCleanup(self.qemu.wait, 60)
         self.addCleanup(self.qemu.kill)
 
-    def briq_vm(self, *words, code=0):
-        words = [*words, "--qmp", self.socket, "--run-dir", self.scene.run_dir, "--json"]
-        return run(BRIQ_VM, *words, code=code)
+    def briq_vm(self, *words, code=0, text=False):
+        words = [*words, "--qmp", self.socket, "--run-dir", self.scene.run_dir]
+        return run(BRIQ_VM, *words, *([] if text else ["--json"]), code=code)
+
+
+class ForeignMachine(ForeignTest):
+    """An old PC, whose root bus takes devices itself."""
 
     def test_a_disk_for_it(self):
         path = self.scene.volume("data.briq")
@@ -112,17 +139,46 @@ class ForeignMachine(unittest.TestCase):
         listed = json.loads(self.briq_vm("list").stdout)["disks"]
         self.assertEqual([disk["id"] for disk in listed], ["briq-data"])
         self.briq_vm("detach", path, "--timeout", "1", code=4)
-        server = self.server_pid()
+        server = self.revived()
         self.qemu.kill()
         self.qemu.wait()
         self.assertIn("is it running?", self.briq_vm("list", code=3).stderr)
         os.kill(server, 15)
         subprocess.run(["tail", f"--pid={server}", "-f", "/dev/null"], check=True, timeout=60)
 
+    def revived(self):
+        """Nobody supervises a machine that launch did not start. Returns the new server's
+        process."""
+        dead = self.server_pid()
+        self.assertTrue(process.stop(dead, process.start_time(dead), Deadline(60), signal.SIGKILL))
+        self.assertIn("no server", self.briq_vm("list", text=True).stdout)
+        told = json.loads(self.briq_vm("revive").stdout)["disks"]
+        self.assertEqual([disk["id"] for disk in told], ["briq-data"])
+        self.assertNotEqual(told[0]["pid"], dead)
+        self.assertEqual(told[0]["pid"], self.server_pid())
+        self.assertNotIn("no server", self.briq_vm("list", text=True).stdout)
+        return self.server_pid()
+
     def server_pid(self):
         folder = os.path.join(self.scene.run_dir, os.listdir(self.scene.run_dir)[0])
-        with open(os.path.join(folder, "briq-data.json"), encoding="utf-8") as file:
-            return json.load(file)["server"]["pid"]
+        return server_pid(folder, "briq-data")
+
+
+class NoPlaceForADisk(ForeignTest):
+    """QEMU would say that its bus does not support hotplugging, after the node was added."""
+
+    machine = "q35"
+
+    def test_it_is_refused_before_anything_is_done(self):
+        path = self.scene.volume("data.briq")
+        said = self.briq_vm("attach", path, "--no-wait", code=5).stderr
+        self.assertIn("no free hot-plug port: it was started without any", said)
+        self.assertEqual(json.loads(self.briq_vm("list").stdout)["disks"], [])
+        self.assertIsNone(json.loads(run("briq", "info", "--json", path).stdout)["owner"])
+
+
+class NoBusForADisk(NoPlaceForADisk):
+    machine = "microvm"
 
 
 class NoMonitor(unittest.TestCase):
@@ -178,12 +234,26 @@ class NoMonitor(unittest.TestCase):
                           for disk in json.loads(listed)["disks"]],
                          [("briq-root", False, "briq-root"), ("briq-seed.iso", True, None)])
         self.assertIn("running already", self.said(5, *launch[:2], "--daemon"))
-        lock = os.path.join(self.scene.run_dir, "root", "lock")
-        with open(os.path.join(self.scene.run_dir, "root", "qemu.pid"), encoding="utf-8") as file:
+        folder = os.path.join(self.scene.run_dir, "root")
+        self.kill_server(folder)
+        lock = os.path.join(folder, "lock")
+        with open(os.path.join(folder, "qemu.pid"), encoding="utf-8") as file:
             os.kill(int(file.read()), 9)
         # Whoever stayed behind holds the lock until everything is taken away.
         subprocess.run(["flock", lock, "true"], check=True, timeout=60)
         self.assertIsNone(json.loads(run("briq", "info", "--json", path).stdout)["owner"])
+
+    def kill_server(self, folder):
+        """Whoever stayed behind starts it again, and keeps a log. Returns when that is written."""
+        pid = server_pid(folder, "briq-root")
+        self.assertTrue(process.stop(pid, process.start_time(pid), Deadline(60), signal.SIGKILL))
+        deadline, said = Deadline(60), ""
+        while f"process {pid}, had ended" not in said:
+            deadline.check(f"process {pid} got no successor; launch.log: {said}")
+            with contextlib.suppress(FileNotFoundError), \
+                    open(os.path.join(folder, "launch.log"), encoding="utf-8") as file:
+                said = file.read()
+        self.assertNotEqual(server_pid(folder, "briq-root"), pid)
 
     def test_qemu_that_does_not_start_leaves_nothing(self):
         path = self.scene.volume("root.briq")

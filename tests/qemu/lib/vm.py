@@ -268,14 +268,17 @@ class MachineTest(unittest.TestCase):
     options = ()
     qemu = ()
     boot = True
+    programs = ()
 
     @classmethod
     def setUpClass(cls):
         cls.scene = Scene()
         cls.addClassCleanup(cls.scene.close)
         cls.vm = Vm(cls.scene, cls.scene.volume("root.briq"), options=cls.options, qemu=cls.qemu,
-                    boot=cls.boot)
+                    boot=cls.boot, programs=cls.programs)
         cls.addClassCleanup(cls.vm.close)
+        if not cls.boot:
+            cls.vm.wait_for_monitor()
 
     def setUp(self):
         self.before = self.vm.inventory()
