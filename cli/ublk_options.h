@@ -25,7 +25,7 @@ struct briq_ublk_shape_words {
 
 #define BRIQ_UBLK_THREAD_WORDS                                                                     \
     {                                                                                              \
-        .affinity = "mask", .helpers = "auto", .threads = 1                                        \
+        .affinity = "mask", .helpers = "0", .threads = 1                                           \
     }
 #define BRIQ_UBLK_SHAPE_WORDS                                                                      \
     {                                                                                              \
@@ -55,8 +55,9 @@ int briq_ublk_read_shape(const struct briq_ublk_shape_words *words, struct briq_
          .offset = (at) + offsetof(struct briq_ublk_thread_words, helpers),                        \
          .value = "N|auto",                                                                        \
          .help = "Threads beside those of a device's queues that do pieces of its requests of "    \
-                 "more than 128K: 0 to 16. Default: auto, which is one for each processor but "    \
-                 "one, at most 4, each used only while there is an idle processor for it."},       \
+                 "more than 128K: 0 to 16. auto is one for each processor but one, at most 4, "    \
+                 "each used only while the device leaves a processor idle. Default: 0. What they " \
+                 "gain depends on the machine."},                                                  \
     {                                                                                              \
         .name = "affinity", .kind = BRIQ_OPTION_TEXT,                                              \
         .offset = (at) + offsetof(struct briq_ublk_thread_words, affinity),                        \
