@@ -31,6 +31,7 @@ expect_equal "list of installed files" "$files" "$(sort <<FILES
 $(cd "$BRIQ_SOURCE/qemu" && printf './usr/share/briq/%s\n' briqvm/*.py)
 ./usr/bin/briq
 ./usr/bin/briq-vm
+./usr/share/briq/60-briq-ublk.rules
 ./usr/share/bash-completion/completions/briq
 ./usr/share/man/man1/briq.1
 ./usr/share/man/man1/briq-vm.1
