@@ -330,6 +330,9 @@ static void resume_stream(struct briq_store *store, unsigned id)
         atomic_load(&store->space.segs[head->seg].state) != BRIQ_SEG_USED ||
         briq_space_segseq(&store->space, head->seg) != head->segseq)
         return;
+    /* More is live there than stands before that place: it would be written over. */
+    if ((uint64_t)briq_space_live(&store->space, head->seg) << BRIQ_GRANULE_SHIFT > head->off)
+        return;
     struct briq_stream *stream = &store->journal.streams[id];
     struct briq_head resumed = *head;
     resumed.next_seg = BRIQ_SEG_NONE; /* a clean close gave it back: it may be anybody's by now */
