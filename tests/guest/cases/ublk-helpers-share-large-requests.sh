@@ -4,19 +4,11 @@
 #
 # Large requests are worked on by several threads at once, in either way of copying data, with and
 # without FUA, past the page cache and through it, and while another server takes over: what fio
-# writes it reads back. By default that needs a processor that has nothing to do.
+# writes it reads back. With `auto` that needs a processor that has nothing to do.
 
 # shellcheck source=tests/guest/lib/guest.sh
 source "$BRIQ_SOURCE/tests/guest/lib/guest.sh"
 use_disks
-
-verify() {
-    fio --name=verify --filename="$device" --ioengine=libaio --rw=randwrite --randseed="$seed" \
-        --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 \
-        --buffer_compress_percentage=50 --refill_buffers "$@" --output="$tmp/fio.log" ||
-        fail "fio $*: $(tail -n 20 "$tmp/fio.log")"
-    echo "ok: $*"
-}
 
 helpers() {
     grep -l '^ublk-h' /proc/"$server_pid"/task/*/comm | wc -l
@@ -34,14 +26,14 @@ briq create --force "$disk" 256M
 ublk_refused add --helpers 17 "$disk" -- "*--helpers*0 to 16*"
 ublk_add --helpers 3 --queues 1 --depth 16 "$disk"
 expect_equal "helpers" "$(helpers)" 3
-verify --direct=1 --bs=1M --size=32M --iodepth=1
+ublk_verify --direct=1 --bs=1M --size=32M --iodepth=1
 helpers_did_something
-verify --direct=1 --bsrange=512-1M --blockalign=512 --size=24M --iodepth=16
-verify --direct=1 --sync=1 --bsrange=256k-1M --blockalign=4k --size=16M --iodepth=4
-verify --direct=0 --bs=1M --size=32M --iodepth=4
+ublk_verify --direct=1 --bsrange=512-1M --blockalign=512 --size=24M --iodepth=16
+ublk_verify --direct=1 --sync=1 --bsrange=256k-1M --blockalign=4k --size=16M --iodepth=4
+ublk_verify --direct=0 --bs=1M --size=32M --iodepth=4
 
 # The old server ends in the middle of what its helpers are doing.
-verify --direct=1 --bs=1M --size=48M --iodepth=8 >"$tmp/verify.out" 2>&1 &
+ublk_verify --direct=1 --bs=1M --size=48M --iodepth=8 >"$tmp/verify.out" 2>&1 &
 verifying=$!
 for round in 1 2 3; do
     until [ "$(helped)" -gt 8 ]; do
@@ -56,15 +48,18 @@ expect_equal "requests answered with an error" "$(ublk_counts errors | sort -u)"
 ublk_del
 
 ublk_add --plain-copy --max-io 1M --helpers 2 --queues 1 --depth 8 "$disk"
-verify --direct=1 --bsrange=4k-1M --blockalign=4k --size=24M --iodepth=8
+ublk_verify --direct=1 --bsrange=4k-1M --blockalign=4k --size=24M --iodepth=8
 helpers_did_something
 ublk_del
 
-ublk_add --queues 1 "$disk"
+ublk_add --helpers auto --queues 1 "$disk"
 spare_processors=$(($(nproc) - 1))
-expect_equal "helpers by default" "$(helpers)" $((spare_processors < 4 ? spare_processors : 4))
-verify --direct=1 --bs=1M --size=32M --iodepth=2
+expect_equal "automatic helpers" "$(helpers)" $((spare_processors < 4 ? spare_processors : 4))
+ublk_verify --direct=1 --bs=1M --size=32M --iodepth=2
 if [ "$spare_processors" -gt 0 ]; then helpers_did_something; fi
+ublk_del
+ublk_add "$disk"
+expect_equal "helpers by default" "$(helpers)" 0
 ublk_del
 ublk_add --helpers 0 "$disk"
 expect_equal "helpers that are not wanted" "$(helpers)" 0
