@@ -118,9 +118,13 @@ static void let_terminal_go(void)
         close(null);
 }
 
-static void tell_parent(struct briq_daemon *daemon, int code)
+/* Nothing without a parent that waits. */
+static void let_parent_go(struct briq_daemon *daemon, int code)
 {
     const unsigned char byte = (unsigned char)code;
+    if (daemon->ready_fd < 0)
+        return;
+    let_terminal_go();
     (void)!write(daemon->ready_fd, &byte, 1);
     close(daemon->ready_fd);
     daemon->ready_fd = -1;
@@ -128,19 +132,13 @@ static void tell_parent(struct briq_daemon *daemon, int code)
 
 void briq_daemon_ready(struct briq_daemon *daemon)
 {
-    if (daemon->ready_fd < 0)
-        return;
-    let_terminal_go();
     /* It stays where it was started: names of sockets, windows and later volumes may be relative. */
-    tell_parent(daemon, 0);
+    let_parent_go(daemon, 0);
 }
 
 void briq_daemon_fail(struct briq_daemon *daemon, int code)
 {
-    if (daemon->ready_fd < 0)
-        return;
-    let_terminal_go();
-    tell_parent(daemon, code);
+    let_parent_go(daemon, code);
 }
 
 int briq_pid_file_write(const char *path, struct briq_error *err)

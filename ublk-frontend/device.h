@@ -32,9 +32,10 @@ struct briq_ublk_device;
 #define BRIQ_UBLK_MAX_IO_DEFAULT  (1u << 20)
 #define BRIQ_UBLK_MAX_IO_PLAIN    (128u << 10) /* where it costs memory for each tag */
 #define BRIQ_UBLK_PIECE_BYTES     (128u << 10)
-#define BRIQ_UBLK_HELPERS_AUTO                                                                     \
-    UINT_MAX                       /* for each processor but one, at most 4, while some are idle */
-#define BRIQ_UBLK_THREADS_MAX 128u /* in all; each takes one of the store's contexts */
+#define BRIQ_UBLK_THREADS_MAX     128u /* in all; each takes one of the store's contexts */
+
+/* Of helpers: one for each processor but one, at most 4, while some are idle. */
+#define BRIQ_UBLK_HELPERS_AUTO UINT_MAX
 
 struct briq_ublk_options {
     uint32_t id;           /* UBLK_ANY_ID: the first free one */

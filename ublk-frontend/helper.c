@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 #include "common/base/align.h"
+#include "common/base/attr.h"
 #include "common/ring/store_op.h"
 #include "ublk-frontend/payload.h"
 #include "ublk-frontend/process.h"
 
 #define AUTO_MAX     4u
 #define RING_ENTRIES 64
-#define CACHE_LINE   64
 
 struct helper {
     struct briq_ublk_helpers *pool;
@@ -43,7 +43,7 @@ struct helper {
 
 /* Each on a line of its own: it is written with nearly every request, and read seldom. */
 struct worker_note {
-    _Alignas(CACHE_LINE) _Atomic bool has_requests;
+    _Alignas(BRIQ_CACHELINE_BYTES) _Atomic bool has_requests;
 };
 
 struct briq_ublk_helpers {
@@ -203,7 +203,7 @@ int briq_ublk_helpers_open(const struct briq_ublk_helpers_setup *setup, struct b
     pool->setup = *setup;
     pool->processors = count_processors();
     pool->list = calloc(setup->count, sizeof pool->list[0]);
-    pool->notes = aligned_alloc(CACHE_LINE, setup->workers * sizeof pool->notes[0]);
+    pool->notes = aligned_alloc(BRIQ_CACHELINE_BYTES, setup->workers * sizeof pool->notes[0]);
     int r = pool->list != NULL && pool->notes != NULL
                 ? 0
                 : briq_error_set(err, -ENOMEM, "out of memory");

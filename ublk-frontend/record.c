@@ -121,19 +121,25 @@ int briq_ublk_record_parse(const char *text, struct briq_ublk_record *ret)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static void dir_of(char *path, size_t room)
+/* NULL: there is none that can be used. */
+static const char *dir_of_user(void)
 {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
+    return xdg != NULL && xdg[0] == '/' && strlen(xdg) < DIR_MAX ? xdg : NULL;
+}
+
+static void dir_of(char *path, size_t room)
+{
+    const char *own = dir_of_user();
     if (briq_ublk_is_privileged())
         snprintf(path, room, "/run/briq");
     else
-        snprintf(path, room, "%s/briq", xdg != NULL && xdg[0] == '/' ? xdg : "/nonexistent");
+        snprintf(path, room, "%s/briq", own != NULL ? own : "/nonexistent");
 }
 
 int briq_ublk_record_check(struct briq_error *err)
 {
-    const char *xdg = getenv("XDG_RUNTIME_DIR");
-    if (briq_ublk_is_privileged() || (xdg != NULL && xdg[0] == '/' && strlen(xdg) < DIR_MAX))
+    if (briq_ublk_is_privileged() || dir_of_user() != NULL)
         return 0;
     return briq_error_set(err, -ENOENT,
                           "XDG_RUNTIME_DIR names no directory: there the server of a device is "

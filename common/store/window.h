@@ -38,8 +38,8 @@
 #ifndef BRIQ_WINDOWS_MAX
 #define BRIQ_WINDOWS_MAX 1024u
 #endif
-#define BRIQ_WINDOWS_PATH_MAX                                                                      \
-    256 /* with its end; a directory whose files would need more is refused */
+/* With its end; a directory whose files would need more is refused. */
+#define BRIQ_WINDOWS_PATH_MAX 256
 
 /* The file's first page. Host byte order: it never leaves this boot of this machine. */
 struct briq_windows_header {
