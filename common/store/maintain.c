@@ -300,15 +300,22 @@ static int declare_full(struct briq_store *store)
     return 0;
 }
 
-/* More than enough to collect every segment once and write a checkpoint after each. */
+/* Segments that the host has no room for are no hope, however many more the volume may have. */
+uint64_t briq_maintain_attempts_max(const struct briq_store *store)
+{
+    const struct briq_space *space = &store->space;
+    return 4 * ((uint64_t)atomic_load(&space->used_count) + atomic_load(&space->pending_count) +
+                atomic_load(&space->ready_count)) +
+           16;
+}
+
 static bool has_tried_all(struct briq_store *store)
 {
-    uint32_t total = store->space.seg_end - store->space.seg_first;
     uint32_t takes = atomic_load(&store->space.user_takes);
     if (takes != store->maintain.attempts_takes)
         store->maintain.attempts = 0; /* others take what becomes free: that is progress */
     store->maintain.attempts_takes = takes;
-    return ++store->maintain.attempts > 4 * (uint64_t)total + 16;
+    return ++store->maintain.attempts > briq_maintain_attempts_max(store);
 }
 
 /* A checkpoint frees what is pending, and empties the segments whose metadata was made dirty. */

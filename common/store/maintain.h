@@ -15,6 +15,10 @@ void briq_maintain_stop(struct briq_store *store);
 /* As briq_store_maintain(), but does nothing (0) while somebody else is at it. */
 int briq_maintain_try(struct briq_store *store);
 
+/* How many units are enough to collect every segment once and write a checkpoint after each: who still
+ * has no space then will get none. */
+uint64_t briq_maintain_attempts_max(const struct briq_store *store);
+
 /* A trim or zero gave live space back: perhaps whole segments are empty now. Thread: any. */
 void briq_maintain_note_trim(struct briq_store *store);
 

@@ -354,7 +354,7 @@ static int find_space(struct briq_store *store, uint32_t wanted)
     int r = briq_space_prepare(&store->space, wanted);
     if (r == -ENOSPC)
         r = 0; /* the host is full: perhaps the volume itself has some */
-    uint64_t tries = 4 * (uint64_t)(store->space.seg_end - store->space.seg_first);
+    uint64_t tries = briq_maintain_attempts_max(store);
     while (r == 0 && atomic_load(&store->space.ready_count) < wanted && tries-- > 0) {
         atomic_store(&store->maintain.want_space, true);
         r = briq_store_maintain(store);
