@@ -174,15 +174,26 @@ int briq_tunnel_decrypt(struct briq_tunnel *tunnel, struct briq_in *plain, struc
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-/* The bytes to be encrypted next; NULL: there are none. Those before them are let go of. */
+/* The bytes to be encrypted next; NULL: there are none. */
 static struct iovec *next_reply(struct briq_tunnel *tunnel, struct briq_out *replies)
 {
-    if (tunnel->iov_at == tunnel->iov_count) {
-        briq_out_sent(replies);
+    if (tunnel->iov_count == 0)
         tunnel->iov_count = briq_out_gather(replies, tunnel->iov);
-        tunnel->iov_at = 0;
-    }
     return tunnel->iov_count == 0 ? NULL : &tunnel->iov[tunnel->iov_at];
+}
+
+/* Replies are let go of with the last bytes of them, not later: what waits for their room goes on when
+ * those bytes have been sent, and nothing else will tell it. */
+static void reply_taken(struct briq_tunnel *tunnel, struct briq_out *replies, size_t part)
+{
+    struct iovec *iov = &tunnel->iov[tunnel->iov_at];
+    iov->iov_base = (uint8_t *)iov->iov_base + part;
+    iov->iov_len -= part;
+    tunnel->iov_at += iov->iov_len == 0;
+    if (tunnel->iov_at < tunnel->iov_count)
+        return;
+    tunnel->iov_at = tunnel->iov_count = 0;
+    briq_out_sent(replies);
 }
 
 /* Only whole records are begun, so that none is left half outside. Returns 1 when there may be
@@ -197,9 +208,7 @@ static int seal(struct briq_tunnel *tunnel, struct briq_out *replies, struct bri
         if (n < 0)
             return (int)n;
         BRIQ_ASSERT((size_t)n == part && !briq_tls_has_rest(tunnel->session));
-        iov->iov_base = (uint8_t *)iov->iov_base + part;
-        iov->iov_len -= part;
-        tunnel->iov_at += iov->iov_len == 0;
+        reply_taken(tunnel, replies, part);
     }
     return iov != NULL;
 }

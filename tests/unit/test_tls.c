@@ -19,6 +19,7 @@
 
 #include "common/base/align.h"
 #include "server/tls.h"
+#include "server/tunnel.h"
 #include "tests/lib/temp_dir.h"
 
 #define PIPE_BYTES (1u << 20)
@@ -491,6 +492,42 @@ static void who_has_a_key_needs_no_certificate(void **state)
     up_and_down(e, 1000);
 }
 
+/* Replies that fill the tunnel exactly: whoever waits for their room is told of it when the encrypted
+ * bytes have been sent, so that they must be gone by then. */
+static void replies_are_let_go_of_when_they_are_encrypted(void **state)
+{
+    struct ends *e = *state;
+    struct briq_out_pool pool = {.free = NULL};
+    struct briq_error err = {0};
+    struct briq_out replies;
+    struct briq_tunnel *tunnel;
+    char path[512];
+    server_open(e, (struct briq_tls_options){.psk = path_of(e, path, "keys.psk")});
+    client_open(e, "NORMAL:+ECDHE-PSK:+PSK");
+    client_has_key(e, "bert", "ffeeddccbbaa99887766554433221100");
+    must_shake_hands(e);
+    assert_int_equal(briq_out_init(&replies, &pool), 0);
+    assert_int_equal(briq_tunnel_open(e->creds, &replies, &err, &tunnel), 0);
+    briq_tls_close(tunnel->session);
+    tunnel->session = e->tls; /* the one that has shaken hands */
+    tunnel->shaken = true;
+    e->tls = NULL;
+    for (size_t len = 1; len <= TUNNEL_OUT_BYTES_MAX; len += len < 64 ? 1 : len) {
+        struct briq_out_slot slot;
+        struct iovec iov[BRIQ_OUT_IOVS];
+        assert_true(briq_out_reserve(&replies, len, &slot));
+        memset(slot.data, 0, len);
+        briq_out_commit(&replies, &slot, len);
+        assert_int_equal(briq_tunnel_encrypt(tunnel, &replies, false), 0);
+        assert_int_equal(replies.bytes, 0);
+        assert_true(briq_out_gather(&tunnel->out, iov) > 0);
+        briq_out_sent(&tunnel->out);
+    }
+    briq_tunnel_close(tunnel);
+    briq_out_fini(&replies);
+    briq_out_pool_fini(&pool);
+}
+
 static void credentials_that_are_not_there_are_named(void **state)
 {
     struct ends *e = *state;
@@ -536,6 +573,7 @@ int main(int argc, char **argv)
         TEST(a_client_may_change_its_keys),
         TEST(a_second_handshake_is_the_end),
         TEST(who_has_a_key_needs_no_certificate),
+        TEST(replies_are_let_go_of_when_they_are_encrypted),
         TEST(credentials_that_are_not_there_are_named),
     };
     if (argc > 1)
