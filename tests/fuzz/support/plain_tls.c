@@ -74,7 +74,7 @@ static void put(struct briq_tls_out *out, const void *bytes, size_t len)
 int __wrap_briq_tls_handshake(struct briq_tls *tls, struct briq_tls_in *in,
                               struct briq_tls_out *out, struct briq_error *err)
 {
-    BRIQ_ASSERT(tls->heard < PLAIN_TLS_HELLO_BYTES && !tls->bad);
+    BRIQ_ASSERT(tls->heard < PLAIN_TLS_HELLO_BYTES); /* a bad one may come in parts, too */
     for (; in->at < in->len && tls->heard < PLAIN_TLS_HELLO_BYTES; tls->heard++, in->at++)
         tls->bad |= tls->heard == 0 && in->data[in->at] == PLAIN_TLS_BAD;
     if (tls->heard < PLAIN_TLS_HELLO_BYTES)
