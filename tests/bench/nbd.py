@@ -69,22 +69,25 @@ def append_file(image, path, zeros, left):
 
 
 class Server:
-    """A server that has the image; `command` knows {socket}, {size}, {image} and {dir}."""
+    """A server that has the image; `command` knows {socket}, {size}, {image}, {keys} and {dir}."""
 
-    def __init__(self, name, command, setup=None, holds_image=False):
+    def __init__(self, name, command, setup=None, holds_image=False, tls=False):
         self.name, self.command, self.setup, self.holds_image = name, command, setup, holds_image
+        self.tls = tls
         self.process = None
 
     def start(self, work, image, size):
         names = {"socket": os.path.join(work, self.name + ".sock"), "size": size, "dir": work,
-                 "image": os.path.join(work, self.name + ".raw")}
+                 "image": os.path.join(work, self.name + ".raw"),
+                 "keys": os.path.join(work, "keys.psk")}
         if self.holds_image:
             shutil.copyfile(image, names["image"])
         if self.setup:
             run(*[word.format(**names) for word in self.setup])
         self.process = subprocess.Popen([word.format(**names) for word in self.command])
-        self.uri = "nbd+unix:///" + ("bench" if self.command[0] == "briq" else "") + \
-            "?socket=" + names["socket"]
+        self.uri = ("nbds+unix://bench@/" if self.tls else "nbd+unix:///") + \
+            ("bench" if self.command[0] == "briq" else "") + "?socket=" + names["socket"] + \
+            ("&tls-psk-file=" + names["keys"] if self.tls else "")
         self.wait(names["socket"])
         if not self.holds_image:
             run("nbdcopy", "--flush", image, self.uri)
@@ -124,6 +127,9 @@ def all_servers():
         Server("nbdkit-zstd", nbdkit + ["memory", "{size}", "allocator=zstd"]),
         Server("qemu-nbd", ["qemu-nbd", "-f", "raw", "-t", "-e", "16", "-k", "{socket}", "{image}"],
                holds_image=True),
+        Server("briq-tls", briq + ["--tls-psk", "{keys}", "bench=mem:{size}"], tls=True),
+        Server("nbdkit-tls", nbdkit + ["--tls=require", "--tls-psk={keys}", "memory", "{size}"],
+               tls=True),
     ]
 
 
@@ -133,8 +139,8 @@ def all_servers():
 class Load:
     """`run` puts `count` requests on a server and returns (seconds, extra figures)."""
 
-    def __init__(self, name, count, skip=()):
-        self.name, self.count, self.skip = name, count, skip
+    def __init__(self, name, count, skip=(), tls=False):
+        self.name, self.count, self.skip, self.tls = name, count, skip, tls
 
 
 class QemuRead(Load):
@@ -159,8 +165,8 @@ class FioRead(Load):
 
 
 class LibnbdLoad(Load):
-    def __init__(self, name, count, kind, depth, connections, size=BLOCK, skip=()):
-        super().__init__(name, count, skip)
+    def __init__(self, name, count, kind, depth, connections, size=BLOCK, skip=(), tls=False):
+        super().__init__(name, count, skip, tls)
         self.kind, self.depth, self.connections, self.bytes = kind, depth, connections, size
 
     def run(self, server, bench, count):
@@ -194,6 +200,9 @@ def all_loads(scale):
         HoleRead("read 256K holes", 32000 * scale, "read", 16, 1, 256 << 10, slow),
         # Nothing to decompress: what the engines themselves cost.
         HoleRead("read 4K holes, 8 connections", 800000 * scale, "read", 16, 8, skip=slow),
+        LibnbdLoad("TLS read, depth 16", 150000 * scale, "read", 16, 1, tls=True),
+        LibnbdLoad("TLS read 256K", 4000 * scale, "read", 16, 1, 256 << 10, tls=True),
+        LibnbdLoad("TLS write, depth 16", 100000 * scale, "write", 16, 1, tls=True),
     ]
 
 
@@ -236,8 +245,10 @@ class Bench:
         return int(value) / count if value.isdigit() else None
 
     def measure(self, servers, load):
+        servers = [s for s in servers if s.name not in load.skip and s.tls == load.tls]
+        if not servers:
+            return
         say(load.name)
-        servers = [s for s in servers if s.name not in load.skip]
         rounds = {s.name: [] for s in servers}
         for number in range(self.rounds):
             for server in servers if number % 2 == 0 else reversed(servers):
@@ -320,6 +331,8 @@ def main():
     try:
         bench = Bench(options, work)
         make_image(bench.image, bench.size)
+        with open(os.path.join(work, "keys.psk"), "w", encoding="ascii") as keys:
+            keys.write("bench:" + random.randbytes(32).hex() + "\n")
         for server in servers:
             say("filling " + server.name)
             server.start(work, bench.image, bench.size)

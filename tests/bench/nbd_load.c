@@ -123,7 +123,8 @@ static void worker_init(struct worker *w, const struct load *load, unsigned inde
     *w = (struct worker){.load = load};
     w->prng.state = load->seed + index;
     w->nbd = need(nbd_create());
-    if (nbd_set_strict_mode(w->nbd, 0) < 0 || nbd_connect_uri(w->nbd, load->uri) < 0)
+    if (nbd_set_strict_mode(w->nbd, 0) < 0 || nbd_set_uri_allow_local_file(w->nbd, true) < 0 ||
+        nbd_connect_uri(w->nbd, load->uri) < 0)
         die("connecting");
     w->size = (uint64_t)nbd_get_size(w->nbd);
     w->took_ns = need(calloc(load->requests, sizeof *w->took_ns));
