@@ -27,31 +27,30 @@ struct serve_job {
     struct briq_serve_devices *devices;
     struct briq_serve_control *control;
     struct briq_daemon daemon;
-    char *own_dir; /* of the socket that was made for --run */
-    int sockets;   /* handed over by a service manager */
+    struct briq_open_options open; /* how volumes are opened, and later ones will be */
+    char *own_dir;                 /* of the socket that was made for --run */
+    int sockets;                   /* handed over by a service manager */
     pid_t command;
     int command_fd; /* -1: there is no command */
     int exit_code;  /* of the command */
 };
 
-static int export_volume(struct serve_job *job, const char *word,
-                         const struct briq_open_options *options, struct briq_error *err)
+static int export_volume(struct serve_job *job, const char *word, struct briq_error *err)
 {
     const char *volume;
     char *name;
     int r = briq_volume_split(word, &name, &volume, err);
     if (r == 0)
-        r = briq_serve_devices_export(job->devices, job->server, name, volume, options, err);
+        r = briq_serve_devices_export(job->devices, job->server, name, volume, &job->open, err);
     free(name);
     return r;
 }
 
 static int export_all(struct serve_job *job, struct briq_error *err)
 {
-    struct briq_open_options options;
-    int r = briq_serve_open_options(job->args, &options, err);
+    int r = briq_serve_open_options(job->args, &job->open, err);
     for (unsigned i = 0; r == 0 && i < job->args->volumes.count; i++)
-        r = export_volume(job, job->args->volumes.list[i], &options, err);
+        r = export_volume(job, job->args->volumes.list[i], err);
     return r;
 }
 
@@ -82,16 +81,13 @@ static int name_of(const char *word, char **ret, struct briq_error *err)
 static int make_device(struct serve_job *job, const char *word, const char *name, bool *ret_meant,
                        struct briq_error *err)
 {
-    struct briq_open_options options;
     uint32_t id;
     bool meant = word[0] == '\0' || strcmp(word, name) == 0;
     *ret_meant |= meant;
     if (!meant || briq_serve_devices_find(job->devices, name, NULL))
         return 0;
-    int r = briq_serve_open_options(job->args, &options, err);
-    return r == 0 ? briq_serve_devices_attach(job->devices, job->server, name, UBLK_ANY_ID,
-                                              &options, &id, err)
-                  : r;
+    return briq_serve_devices_attach(job->devices, job->server, name, UBLK_ANY_ID, &job->open, &id,
+                                     err);
 }
 
 static int make_devices_of(struct serve_job *job, const char *word, struct briq_error *err)
@@ -220,13 +216,12 @@ static int open_control(struct serve_job *job, struct briq_error *err)
     struct briq_error why = {""};
     struct briq_serve_setup setup = {.server = job->server,
                                      .devices = job->devices,
+                                     .open = job->open,
                                      .log = briq_serve_log(a),
                                      .socket = a->control};
     if (a->no_control)
         return 0;
-    int r = briq_serve_open_options(a, &setup.open, err);
-    if (r == 0)
-        r = briq_serve_control_open(&setup, &why, &job->control);
+    int r = briq_serve_control_open(&setup, &why, &job->control);
     if (r == 0)
         r = briq_serve_control_start(job->control, &why);
     if (r == 0 || a->control != NULL)
