@@ -182,6 +182,12 @@ static struct iovec *next_reply(struct briq_tunnel *tunnel, struct briq_out *rep
     return tunnel->iov_count == 0 ? NULL : &tunnel->iov[tunnel->iov_at];
 }
 
+static void let_go(struct briq_tunnel *tunnel, struct briq_out *replies)
+{
+    tunnel->iov_at = tunnel->iov_count = 0;
+    briq_out_sent(replies);
+}
+
 /* Replies are let go of with the last bytes of them, not later: what waits for their room goes on when
  * those bytes have been sent, and nothing else will tell it. */
 static void reply_taken(struct briq_tunnel *tunnel, struct briq_out *replies, size_t part)
@@ -190,10 +196,8 @@ static void reply_taken(struct briq_tunnel *tunnel, struct briq_out *replies, si
     iov->iov_base = (uint8_t *)iov->iov_base + part;
     iov->iov_len -= part;
     tunnel->iov_at += iov->iov_len == 0;
-    if (tunnel->iov_at < tunnel->iov_count)
-        return;
-    tunnel->iov_at = tunnel->iov_count = 0;
-    briq_out_sent(replies);
+    if (tunnel->iov_at == tunnel->iov_count)
+        let_go(tunnel, replies);
 }
 
 /* Only whole records are begun, so that none is left half outside. Returns 1 when there may be
@@ -247,7 +251,6 @@ int briq_tunnel_encrypt(struct briq_tunnel *tunnel, struct briq_out *replies, bo
 
 void briq_tunnel_drop_output(struct briq_tunnel *tunnel, struct briq_out *replies)
 {
-    tunnel->iov_at = tunnel->iov_count = 0;
-    briq_out_sent(replies);
+    let_go(tunnel, replies);
     briq_out_drop(replies);
 }
