@@ -354,13 +354,18 @@ static void older_than_that_is_refused(void **state)
     assert_non_null(strstr(err.text, "TLS handshake"));
 }
 
-static void a_shared_key_names_its_user(void **state)
+static void open_as_bert(struct ends *e, const char *key)
 {
-    struct ends *e = *state;
     char path[512];
     server_open(e, (struct briq_tls_options){.psk = path_of(e, path, "keys.psk")});
     client_open(e, "NORMAL:+ECDHE-PSK:+PSK");
-    client_has_key(e, "bert", "ffeeddccbbaa99887766554433221100");
+    client_has_key(e, "bert", key);
+}
+
+static void a_shared_key_names_its_user(void **state)
+{
+    struct ends *e = *state;
+    open_as_bert(e, "ffeeddccbbaa99887766554433221100");
     must_shake_hands(e);
     assert_string_equal(briq_tls_peer(e->tls), "bert");
     up_and_down(e, 30000);
@@ -370,10 +375,7 @@ static void a_wrong_key_is_refused(void **state)
 {
     struct ends *e = *state;
     struct briq_error err = {0};
-    char path[512];
-    server_open(e, (struct briq_tls_options){.psk = path_of(e, path, "keys.psk")});
-    client_open(e, "NORMAL:+ECDHE-PSK:+PSK");
-    client_has_key(e, "bert", "00000000000000000000000000000000");
+    open_as_bert(e, "00000000000000000000000000000000");
     assert_int_equal(shake_hands(e, &err), -EPROTO);
 }
 
@@ -501,10 +503,7 @@ static void replies_are_let_go_of_when_they_are_encrypted(void **state)
     struct briq_error err = {0};
     struct briq_out replies;
     struct briq_tunnel *tunnel;
-    char path[512];
-    server_open(e, (struct briq_tls_options){.psk = path_of(e, path, "keys.psk")});
-    client_open(e, "NORMAL:+ECDHE-PSK:+PSK");
-    client_has_key(e, "bert", "ffeeddccbbaa99887766554433221100");
+    open_as_bert(e, "ffeeddccbbaa99887766554433221100");
     must_shake_hands(e);
     assert_int_equal(briq_out_init(&replies, &pool), 0);
     assert_int_equal(briq_tunnel_open(e->creds, &replies, &err, &tunnel), 0);
