@@ -10,9 +10,6 @@ use_disks
 
 briq create --force "$disk" 256M
 attach_volume "$disk"
-fio --name=verify --filename="$device" --direct=1 --ioengine=libaio --iodepth=16 --numjobs=2 \
-    --size=20M --offset_increment=128M --rw=randwrite --bsrange=4k-128k --randseed="$seed" \
-    --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 \
-    --buffer_compress_percentage=50 --output="$tmp/fio.log" || fail "fio: $(tail -n 20 "$tmp/fio.log")"
+verify_device --direct=1 --iodepth=16 --numjobs=2 --size=20M --offset_increment=128M --bsrange=4k-128k
 detach_volume
 briq check --deep --quiet "$disk"

@@ -83,10 +83,7 @@ mine_add() {
 mine_add
 expect_match "what is said" "$(cat "$tmp/add.log")" "*CAP_SYS_ADMIN*removed if its server dies*"
 expect_equal "user of the server" "$(stat -c %u "/proc/$server_pid")" $user
-fio --name=user --filename=$device --direct=1 --ioengine=libaio --iodepth=16 --size=16M \
-    --rw=randwrite --bsrange=512-128k --blockalign=512 --randseed="$seed" --verify=crc32c \
-    --do_verify=1 --verify_fatal=1 --verify_state_save=0 --buffer_compress_percentage=50 \
-    --output="$tmp/fio.log" || fail "fio: $(tail "$tmp/fio.log")"
+verify_device --direct=1 --iodepth=16 --size=16M --bsrange=512-128k --blockalign=512
 dd if=/dev/urandom of="$home/data" bs=64k count=16 status=none
 chown $user "$home/data"
 setpriv --reuid $user --regid $user --clear-groups \

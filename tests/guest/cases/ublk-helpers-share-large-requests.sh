@@ -26,14 +26,14 @@ briq create --force "$disk" 256M
 ublk_refused add --helpers 17 "$disk" -- "*--helpers*0 to 16*"
 ublk_add --helpers 3 --queues 1 --depth 16 "$disk"
 expect_equal "helpers" "$(helpers)" 3
-ublk_verify --direct=1 --bs=1M --size=32M --iodepth=1
+verify_device --direct=1 --bs=1M --size=32M --iodepth=1
 helpers_did_something
-ublk_verify --direct=1 --bsrange=512-1M --blockalign=512 --size=24M --iodepth=16
-ublk_verify --direct=1 --sync=1 --bsrange=256k-1M --blockalign=4k --size=16M --iodepth=4
-ublk_verify --direct=0 --bs=1M --size=32M --iodepth=4
+verify_device --direct=1 --bsrange=512-1M --blockalign=512 --size=24M --iodepth=16
+verify_device --direct=1 --sync=1 --bsrange=256k-1M --blockalign=4k --size=16M --iodepth=4
+verify_device --direct=0 --bs=1M --size=32M --iodepth=4
 
 # The old server ends in the middle of what its helpers are doing.
-ublk_verify --direct=1 --bs=1M --size=48M --iodepth=8 >"$tmp/verify.out" 2>&1 &
+verify_device --direct=1 --bs=1M --size=48M --iodepth=8 >"$tmp/verify.out" 2>&1 &
 verifying=$!
 for round in 1 2 3; do
     until [ "$(helped)" -gt 8 ]; do
@@ -48,14 +48,14 @@ expect_equal "requests answered with an error" "$(ublk_counts errors | sort -u)"
 ublk_del
 
 ublk_add --plain-copy --max-io 1M --helpers 2 --queues 1 --depth 8 "$disk"
-ublk_verify --direct=1 --bsrange=4k-1M --blockalign=4k --size=24M --iodepth=8
+verify_device --direct=1 --bsrange=4k-1M --blockalign=4k --size=24M --iodepth=8
 helpers_did_something
 ublk_del
 
 ublk_add --helpers auto --queues 1 "$disk"
 spare_processors=$(($(nproc) - 1))
 expect_equal "automatic helpers" "$(helpers)" $((spare_processors < 4 ? spare_processors : 4))
-ublk_verify --direct=1 --bs=1M --size=32M --iodepth=2
+verify_device --direct=1 --bs=1M --size=32M --iodepth=2
 if [ "$spare_processors" -gt 0 ]; then helpers_did_something; fi
 ublk_del
 ublk_add "$disk"

@@ -15,6 +15,7 @@
 #                               kernel's NBD client with 4 connections, with ublk a device of its own.
 #   detach_volume               takes the device away and stops the server, which must end well
 #   abandon_volume              the same with SIGKILL, for a volume whose medium fails
+#   verify_device OPTION...     random writes to $device by fio, with these options, all read back
 #   dm_create NAME TABLE        a device-mapper device, /dev/mapper/NAME, that goes with the case
 #   dm_switch NAME TABLE        gives it another table; what was in flight has ended then
 #   dm_remove NAME
@@ -130,6 +131,14 @@ detach_volume() {
     fi
     detach_device "$device"
     stop_server
+}
+
+verify_device() {
+    fio --name=verify --filename="$device" --ioengine=libaio --rw=randwrite --randseed="$seed" \
+        --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 \
+        --buffer_compress_percentage=50 --refill_buffers "$@" --output="$tmp/fio.log" ||
+        fail "fio $*: $(tail -n 20 "$tmp/fio.log")"
+    echo "ok: $*"
 }
 
 abandon_volume() {

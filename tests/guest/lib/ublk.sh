@@ -12,7 +12,6 @@
 #   ublk_refused WORDS... -- WHY  `briq ublk WORDS` must fail, and say WHY (a pattern)
 #   ublk_feature NAME             whether the kernel has UBLK_F_NAME
 #   ublk_counts N                 sums up column N of `briq ublk stat`'s lines, a line each
-#   ublk_verify OPTION...         random writes to $device by fio, with these options, all read back
 #   ublk_attach, ublk_detach, ublk_abandon   what attach_volume and its like come to
 
 id=
@@ -30,14 +29,6 @@ ublk_add() {
     id=${device#/dev/ublkb}
     server_pid=$(ublk_server)
     cleanup ublk_remove "$id"
-}
-
-ublk_verify() {
-    fio --name=verify --filename="$device" --ioengine=libaio --rw=randwrite --randseed="$seed" \
-        --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 \
-        --buffer_compress_percentage=50 --refill_buffers "$@" --output="$tmp/fio.log" ||
-        fail "fio $*: $(tail -n 20 "$tmp/fio.log")"
-    echo "ok: $*"
 }
 
 # Also as a cleanup, when it may be gone already.
