@@ -85,9 +85,10 @@ class Server:
         if self.setup:
             run(*[word.format(**names) for word in self.setup])
         self.process = subprocess.Popen([word.format(**names) for word in self.command])
-        self.uri = ("nbds+unix://bench@/" if self.tls else "nbd+unix:///") + \
-            ("bench" if self.command[0] == "briq" else "") + "?socket=" + names["socket"] + \
-            ("&tls-psk-file=" + names["keys"] if self.tls else "")
+        export = "bench" if self.command[0] == "briq" else ""
+        uri = "nbds+unix://bench@/{export}?socket={socket}&tls-psk-file={keys}" if self.tls \
+            else "nbd+unix:///{export}?socket={socket}"
+        self.uri = uri.format(export=export, **names)
         self.wait(names["socket"])
         if not self.holds_image:
             run("nbdcopy", "--flush", image, self.uri)
